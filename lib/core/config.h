@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_CONFIG_H
+#define DEMI_CORE_CONFIG_H
+
+/*
+ * The configuration: read once per process, at the first demi_init(), from (later wins) the defaults
+ * of the table in config.c, the YAML file named by CONFIG_PATH, the environment, demi_args.
+ */
+
+#include <demi/types.h>
+#include <stdbool.h>
+
+enum demi_backend_kind {
+	DEMI_BACKEND_URING, /* catnap, catcollar */
+	DEMI_BACKEND_MEMQ, /* catmem: memory queues and pipes only */
+	DEMI_BACKEND_RING,
+	DEMI_BACKEND_DPDK, /* catnip */
+	DEMI_BACKEND_XSK, /* catpowder */
+	DEMI_BACKEND_RDMA, /* catmint */
+	DEMI_BACKEND_VIRTIO,
+};
+
+enum demi_engine {
+	DEMI_ENGINE_AUTO, /* io_uring, or epoll where it is refused */
+	DEMI_ENGINE_URING, /* io_uring or an error */
+	DEMI_ENGINE_EPOLL,
+};
+
+struct demi_config {
+	enum demi_backend_kind backend; /* DEMI_LIBOS, LIBOS */
+	enum demi_engine engine; /* DEMI_ENGINE */
+	uint32_t spin_us; /* DEMI_SPIN_US: 0 never */
+	uint32_t exit_linger_ms; /* DEMI_EXIT_LINGER_MS */
+	uint64_t push_limit_bytes; /* DEMI_PUSH_LIMIT: queued bytes per context */
+	uint32_t readahead_bytes; /* DEMI_READAHEAD: per socket */
+	bool zerocopy; /* DEMI_ZEROCOPY */
+	uint32_t zc_min_bytes; /* DEMI_ZC_MIN: the io_uring backend's; 0: its own choice */
+	uint32_t pipe_bytes; /* DEMI_PIPE_BYTES: ring of one direction of a pipe */
+	char pipe_dir[108]; /* DEMI_PIPE_DIR */
+	/* of Demikernel's YAML, section tcp_socket_options: defaults of new TCP sockets */
+	bool tcp_nodelay;
+	bool tcp_keepalive;
+	uint32_t tcp_keepalive_ms, tcp_keepalive_interval_ms;
+	bool tcp_linger;
+	uint32_t tcp_linger_s;
+};
+
+/* Filled in by demi_config_load(); read-only afterwards. */
+extern struct demi_config demi_config;
+
+/* Once per process; later calls return what the first returned. 0 or -errno (what is wrong is logged). */
+int demi_config_load(const struct demi_args *args);
+
+#endif /* DEMI_CORE_CONFIG_H */

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_CTX_H
+#define DEMI_CORE_CTX_H
+
+/*
+ * Contexts: one per thread. Only `inbox`, `wakeup` and `sleeping` are touched by other threads; they
+ * have cache lines of their own. A context's memory is never returned to the system, only reused,
+ * so that a late demi_wakeup() or post to a context that ended does no harm.
+ */
+
+#include "core/backend.h"
+#include "core/op.h"
+#include "core/queue.h"
+#include "core/timer.h"
+
+#include <stdatomic.h>
+
+#define DEMI_CTX_MAX_BACKENDS 4
+
+/* Counters, by name in demi_counter(): X(field). All are of the context. */
+#define DEMI_COUNTERS(X)                                                                                               \
+	X(polls) /* rounds over the backends */                                                                        \
+	X(spins) /* waits that found their result while spinning */                                                    \
+	X(sleeps) /* times the thread slept */                                                                         \
+	X(wakes) /* times it was woken by another thread's or process's post */                                        \
+	X(late_entries) /* times the application stayed away over 10 ms with live connections */                       \
+	X(syscalls) /* system calls of the data path */                                                                \
+	X(copied_bytes) /* payload bytes that push or pop copied */                                                    \
+	X(dropped) /* elements or datagrams thrown away: no memory, truncated, no popper left */
+
+struct demi_counters {
+#define DEMI_COUNTER_FIELD(name) uint64_t name;
+	DEMI_COUNTERS(DEMI_COUNTER_FIELD)
+#undef DEMI_COUNTER_FIELD
+};
+
+struct demi_ctx {
+	/* What every call touches. */
+	struct demi_op *ready_head, *ready_tail;
+	uint64_t seq; /* of the next completion */
+	bool busy; /* inside a call: a signal handler or a callback must stay out */
+	bool flush_wanted; /* a backend has put something off */
+	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
+	uint8_t poll_in; /* waits until the backends are polled although something is ready */
+	uint32_t live_conns; /* connections: for late_entries */
+	struct demi_op_table ops;
+	struct demi_queue_table queues;
+	size_t push_bytes; /* charged to queued pushes */
+
+	/* demi_wait_any(): where the last result stood in which array */
+	const demi_qtoken_t *any_qts;
+	uint32_t any_last;
+
+	uint8_t nbackends, next_backend;
+	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS];
+	struct demi_backend *main_backend; /* that makes sockets and files */
+	struct demi_timers timers;
+	uint64_t spin_ns; /* adaptive: how long the next wait spins */
+	uint64_t last_poll_tsc;
+	struct demi_counters count;
+	demi_callback_t callback;
+
+	int epoll_fd; /* all wake fds; also demi_wait_fd() */
+	int event_fd; /* written by other threads and demi_wakeup() */
+	int timer_fd; /* the next timer, for a foreign loop; -1 until demi_wait_fd() */
+	int owner_tid;
+	struct demi_ctx *next_free; /* list of contexts that ended */
+	struct demi_ctx *next_live; /* list of contexts, under the lock of ctx.c */
+
+	/* Shared. */
+	_Atomic(struct demi_op *) inbox __attribute__((aligned(64))); /* posted operations, newest first */
+	atomic_int sleeping __attribute__((aligned(64)));
+	atomic_int wakeup; /* demi_wakeup(): sticky */
+	atomic_int live; /* 0 once the context ended */
+};
+
+/* The calling thread's context or NULL. */
+extern __thread struct demi_ctx *demi_ctx_self __attribute__((tls_model("initial-exec")));
+
+/* The process is the child of a fork: every call is EPERM. */
+extern bool demi_forked;
+
+/* The process ends: the heap frees nothing any more, nobody sleeps. */
+extern bool demi_exiting;
+
+/* What a call without a context answers: ENOSYS, or EPERM after fork. */
+int demi_ctx_missing(void);
+
+/*
+ * Hand over an operation that was filled in with demi_op_set_* to its context; any thread.
+ * Wakes the thread if it sleeps. Full barrier between the two.
+ */
+void demi_ctx_post(struct demi_op *op);
+
+/* Move what was posted to the ready list. */
+void demi_ctx_drain_inbox(struct demi_ctx *ctx);
+
+/* Have @fd (with EPOLLIN or the given @events) end the context's sleep. -errno. */
+int demi_ctx_wake_add(struct demi_ctx *ctx, int fd, uint32_t events);
+void demi_ctx_wake_del(struct demi_ctx *ctx, int fd);
+
+/* One round: inbox, timers that are due, every backend. */
+void demi_ctx_poll(struct demi_ctx *ctx);
+void demi_ctx_flush(struct demi_ctx *ctx);
+
+/* Queued bytes of pushes, charged at buffer size; -ENOBUFS over the limit (push_limit). */
+int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes);
+static inline void demi_ctx_uncharge(struct demi_ctx *ctx, size_t bytes)
+{
+	ctx->push_bytes -= bytes;
+}
+
+/* CLOCK_MONOTONIC in ns. Never on the path of a push or a pop. */
+uint64_t demi_now_ns(void);
+
+#endif /* DEMI_CORE_CTX_H */

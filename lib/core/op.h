@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_OP_H
+#define DEMI_CORE_OP_H
+
+/*
+ * Operations. An operation is FREE, PENDING (its queue owns it and may use next, prev and the
+ * scratch words) or READY (it is on its context's ready list and its result is filled in). The
+ * token is res.qr_qt; a FREE operation has a token that was never given out.
+ *
+ * All functions here are for the context's own thread, except demi_op_set_* followed by
+ * demi_ctx_post(), which any thread may use on a PENDING operation that it alone can reach.
+ */
+
+#include <demi/types.h>
+#include <stdbool.h>
+
+struct demi_ctx;
+struct demi_queue;
+
+enum demi_op_state {
+	DEMI_OP_FREE,
+	DEMI_OP_PENDING,
+	DEMI_OP_READY,
+};
+
+/*
+ * Three cache lines. The first holds what waiting looks at and what the queue that owns the
+ * pending operation needs; the result lies in the second and third.
+ */
+struct demi_op {
+	struct demi_op *next, *prev; /* free list; the queue's list; ready list; inbox (next) */
+	struct demi_queue *q;
+	uint8_t state; /* enum demi_op_state */
+	uint8_t opcode; /* what was asked for: DEMI_OPC_PUSH … */
+	uint16_t flags; /* the queue's own */
+	uint32_t hint; /* index in the array of the last demi_wait_any() that saw it */
+	uint64_t seq; /* READY: order of completion in the context */
+	union { /* PENDING: the queue's own */
+		uint64_t u64[3];
+		void *ptr[3];
+	} priv;
+	demi_qresult_t res; /* PENDING: a queue may keep the pushed sga in qr_value */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct demi_op) == 192, "an operation is three cache lines");
+
+#define DEMI_OP_SLOT_BITS 20
+#define DEMI_OP_SLOTS (1U << DEMI_OP_SLOT_BITS)
+#define DEMI_OP_PAGE_BITS 6 /* operations are allocated 64 at a time */
+#define DEMI_OP_PAGE (1U << DEMI_OP_PAGE_BITS)
+
+/* A doubly linked list, for a queue's pending operations. FIFO. */
+struct demi_op_list {
+	struct demi_op *head, *tail;
+};
+
+static inline void demi_op_list_add(struct demi_op_list *l, struct demi_op *op)
+{
+	op->next = NULL;
+	op->prev = l->tail;
+	if (l->tail)
+		l->tail->next = op;
+	else
+		l->head = op;
+	l->tail = op;
+}
+
+static inline void demi_op_list_del(struct demi_op_list *l, struct demi_op *op)
+{
+	if (op->prev)
+		op->prev->next = op->next;
+	else
+		l->head = op->next;
+	if (op->next)
+		op->next->prev = op->prev;
+	else
+		l->tail = op->prev;
+}
+
+static inline struct demi_op *demi_op_list_take(struct demi_op_list *l)
+{
+	struct demi_op *op = l->head;
+
+	if (op)
+		demi_op_list_del(l, op);
+	return op;
+}
+
+/* The table of a context's operations: slot → operation, in pages that are never freed early. */
+struct demi_op_table {
+	struct demi_op *free;
+	struct demi_op **pages; /* DEMI_OP_SLOTS >> DEMI_OP_PAGE_BITS, touched as needed */
+	uint32_t npages;
+	uint32_t live; /* PENDING or READY */
+	uint64_t generation; /* of the next token; starts at random */
+};
+
+int demi_op_table_init(struct demi_op_table *t);
+void demi_op_table_destroy(struct demi_op_table *t);
+
+/* A PENDING operation on @q with a new token; NULL when there is no memory or no slot. */
+struct demi_op *demi_op_alloc(struct demi_ctx *ctx, struct demi_queue *q, demi_opcode_t opcode);
+
+/* Make @op FREE: it was READY and has been consumed, or its queue refused to start it. */
+void demi_op_release(struct demi_ctx *ctx, struct demi_op *op);
+
+/* The operation a token names, or NULL. */
+static inline struct demi_op *demi_op_find(const struct demi_op_table *t, demi_qtoken_t qt)
+{
+	uint32_t slot = (uint32_t)(qt & (DEMI_OP_SLOTS - 1));
+	struct demi_op *op;
+
+	if ((slot >> DEMI_OP_PAGE_BITS) >= t->npages)
+		return NULL;
+	op = &t->pages[slot >> DEMI_OP_PAGE_BITS][slot & (DEMI_OP_PAGE - 1)];
+	return op->res.qr_qt == qt && op->state != DEMI_OP_FREE ? op : NULL;
+}
+
+/* Fill in a result. @err is a positive errno. An sga's segments become the popper's. */
+void demi_op_set_pushed(struct demi_op *op); /* also for connect: zeroed value, own opcode */
+void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga);
+void demi_op_set_popped_buf(struct demi_op *op, void *buf, uint32_t len); /* one segment, no address */
+void demi_op_set_accepted(struct demi_op *op, int qd, const struct sockaddr *addr, socklen_t len);
+void demi_op_set_failed(struct demi_op *op, int err);
+
+/* Append a filled-in operation to its context's ready list. */
+void demi_op_ready(struct demi_op *op);
+
+/* The two together, for the context's own thread. */
+void demi_op_complete(struct demi_op *op); /* push, connect */
+void demi_op_complete_pop(struct demi_op *op, const demi_sgarray_t *sga);
+void demi_op_complete_buf(struct demi_op *op, void *buf, uint32_t len);
+void demi_op_complete_eof(struct demi_op *op);
+void demi_op_fail(struct demi_op *op, int err);
+void demi_op_fail_list(struct demi_op_list *l, int err);
+
+#endif /* DEMI_CORE_OP_H */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_QUEUE_H
+#define DEMI_CORE_QUEUE_H
+
+/*
+ * Queue descriptors and the one table per queue kind.
+ *
+ * Lifetime: a queue starts with one hold, its backend's. Every unconsumed token is another. demi_close()
+ * calls ops->close once, after which no other entry of the table is called by the API; the backend
+ * gives up its hold with demi_queue_put() when nothing of it is under way any more (at once, or
+ * after a drain). With the last hold the descriptor becomes free and ops->destroy is called.
+ */
+
+#include <demi/types.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct demi_ctx;
+struct demi_op;
+struct demi_queue;
+
+/*
+ * All return 0 or a negative errno. Those that are given an operation own it when they return 0
+ * (they may have completed it already); when they return an error the core takes it back.
+ * Entries that are NULL are filled in by demi_queue_ops_fill() with functions that answer
+ * -EOPNOTSUPP, so that no caller tests for NULL.
+ */
+struct demi_queue_ops {
+	const char *name;
+
+	/* @to is NULL for demi_push(). @sga was checked: 1 to DEMI_SGARRAY_MAXSIZE segments. */
+	int (*push)(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
+		    socklen_t tolen);
+	/* @max_bytes is SIZE_MAX for demi_pop(). */
+	int (*pop)(struct demi_queue *q, struct demi_op *op, size_t max_bytes);
+	int (*accept)(struct demi_queue *q, struct demi_op *op);
+	int (*connect)(struct demi_queue *q, struct demi_op *op, const struct sockaddr *addr, socklen_t len);
+
+	/* 0: @op will complete (or has completed) with ECANCELED; -EALREADY. Only for PENDING ones. */
+	int (*cancel)(struct demi_queue *q, struct demi_op *op);
+
+	int (*bind)(struct demi_queue *q, const struct sockaddr *addr, socklen_t len);
+	int (*listen)(struct demi_queue *q, int backlog);
+	int (*shutdown)(struct demi_queue *q, int how);
+	int (*setsockopt)(struct demi_queue *q, int level, int name, const void *val, socklen_t len);
+	int (*getsockopt)(struct demi_queue *q, int level, int name, void *val, socklen_t *len);
+	int (*getsockname)(struct demi_queue *q, struct sockaddr *addr, socklen_t *len);
+	int (*getpeername)(struct demi_queue *q, struct sockaddr *addr, socklen_t *len);
+	int (*lseek)(struct demi_queue *q, off_t off, int whence, off_t *out);
+	int (*truncate)(struct demi_queue *q, off_t len);
+	int (*export_fd)(struct demi_queue *q, int *fd_out);
+
+	/* Never fail. close: fail what waits for a peer with ECANCELED, let pushes drain. */
+	void (*close)(struct demi_queue *q);
+	void (*destroy)(struct demi_queue *q);
+};
+
+/* The head of every queue; a backend's own structure begins with it. */
+struct demi_queue {
+	const struct demi_queue_ops *ops;
+	struct demi_ctx *ctx;
+	int32_t qd;
+	uint32_t holds;
+	bool closed;
+	bool reset; /* do not drain: the program ends in a signal handler, or linger is 0 */
+};
+
+struct demi_queue_table {
+	struct demi_queue **slots; /* by descriptor; a free slot holds the next free one, tagged */
+	uint32_t size; /* slots that exist; slot 0 is never used */
+	uint32_t free; /* head of the free list, 0 for none */
+	uint32_t open; /* queues that exist, closed ones with holds included */
+};
+
+/* Give every missing entry its "not supported" function. Called once for each table. */
+void demi_queue_ops_fill(struct demi_queue_ops *ops);
+
+/* Enter @q into the context's table, with one hold. @ops has been filled. */
+int demi_queue_install(struct demi_ctx *ctx, struct demi_queue *q, const struct demi_queue_ops *ops);
+
+static inline void demi_queue_get(struct demi_queue *q)
+{
+	q->holds++;
+}
+
+void demi_queue_free(struct demi_queue *q);
+
+static inline void demi_queue_put(struct demi_queue *q)
+{
+	if (--q->holds == 0)
+		demi_queue_free(q);
+}
+
+/* Close @q as demi_close() does; for the API and the end of a context. */
+void demi_queue_close(struct demi_queue *q);
+
+#endif /* DEMI_CORE_QUEUE_H */
