@@ -1,14 +1,91 @@
 # SPDX-License-Identifier: MIT
-# The top Makefile only delegates.
+# The top Makefile only delegates. `make help` says what there is.
 
 include build.mk
 
-all: lib
+# What make was not told about parallel jobs it is told here.
+PAR = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+SUB = +$(Q)$(MAKE) --no-print-directory $(PAR)
+deps = $(Q)$(if $(filter no,$(DEPS)),:,scripts/deps) $(1)
+folder_if = $(if $(wildcard $(1)/Makefile),$(1))
+
+## all: the library, the tools and the samples, into BUILD (default build/)
+all: lib tools samples
 
 lib:
-	+$(Q)$(MAKE) --no-print-directory -C lib
+	$(SUB) -C lib
 
+tools: lib
+	$(if $(call folder_if,tools),$(SUB) -C tools)
+
+samples: lib
+	$(if $(call folder_if,samples),$(SUB) -C samples)
+
+## demo: echo through libdemi beside plain sockets: one small table, about a minute
+demo:
+	$(call deps,build)
+	$(SUB) all
+	$(Q)scripts/demo
+
+## check: build and run every test, also under sanitizers and valgrind; T=name runs one
+check:
+	$(call deps,build check)
+	$(SUB) check-build SETS="$(SETS)"
+	$(Q)selftests/run $(addprefix -k ,$(T)) $(foreach s,$(SETS),$(s)=$(BUILD_$(s)))
+
+# The kinds of builds that tests run in. One test is run in the plain build unless SETS says more.
+SETS ?= $(if $(T),native,native asan tsan valgrind)
+BUILD_native := $(BUILD)
+BUILD_valgrind := $(BUILD)
+BUILD_asan := $(BUILD)/address-undefined
+BUILD_tsan := $(BUILD)/thread
+
+check-build: $(if $(filter native valgrind,$(SETS)),all) $(filter check-build-asan check-build-tsan,$(SETS:%=check-build-%))
+	$(if $(filter native valgrind,$(SETS)),$(SUB) -C selftests)
+
+check-build-asan: SANITIZE_FOR := address,undefined
+check-build-tsan: SANITIZE_FOR := thread
+check-build-asan check-build-tsan: check-build-%:
+	$(SUB) -C lib BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
+	$(SUB) -C selftests BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
+
+## bench: measure, print a table and write BUILD/figures.json
+bench:
+	$(call deps,build bench)
+	$(SUB) all
+	$(Q)scripts/bench
+
+## lint: format, static analysis, spelling, shell scripts, symbols against headers and man pages
+lint:
+	$(call deps,build lint)
+	$(Q)scripts/lint
+
+## coverage: run the tests with gcov; fails under 85 % of the lines of lib/
+coverage:
+	$(call deps,build check coverage)
+	$(SUB) -C lib BUILD=$(BUILD)/coverage COVERAGE=1
+	$(SUB) -C selftests BUILD=$(BUILD)/coverage COVERAGE=1
+	$(Q)scripts/coverage $(BUILD)/coverage
+
+## install: below DESTDIR and PREFIX (default /usr/local)
+install: all
+	$(Q)BUILD=$(BUILD) PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) VERSION=$(VERSION) SOVERSION=$(SOVERSION) \
+		scripts/install
+
+## uninstall: remove exactly what install put there
+uninstall:
+	$(Q)BUILD=$(BUILD) PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) VERSION=$(VERSION) SOVERSION=$(SOVERSION) \
+		scripts/install --remove
+
+## clean: remove BUILD
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all lib clean
+## help: this list
+help:
+	@sed -n 's/^## \([a-z]*\): /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do \
+		printf '  make %-10s %s\n' "$$t" "$$d"; done
+	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test DEPS=no PREFIX= DESTDIR='
+
+.PHONY: all lib tools samples demo check check-build check-build-asan check-build-tsan bench lint coverage install \
+	uninstall clean help

@@ -31,6 +31,9 @@
 extern "C" {
 #endif
 
+/* With -std=c99 and no feature macro <time.h> does not declare it; NULL can still be passed. */
+struct timespec;
+
 /**
  * demi_wait - wait for one operation
  * @qr_out:  receives the result; unchanged on error
