@@ -142,8 +142,8 @@ extern int demi_push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga);
  *
  * Returns what demi_push() returns, or EAFNOSUPPORT.
  */
-extern int demi_pushto(demi_qtoken_t *qt_out, int sockqd, const demi_sgarray_t *sga,
-		       const struct sockaddr *dest_addr, socklen_t size);
+extern int demi_pushto(demi_qtoken_t *qt_out, int sockqd, const demi_sgarray_t *sga, const struct sockaddr *dest_addr,
+		       socklen_t size);
 
 /**
  * demi_pop - ask for the next element

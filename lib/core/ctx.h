@@ -49,29 +49,26 @@ struct demi_ctx {
 
 	/* demi_wait_any(): where the last result stood in which array */
 	const demi_qtoken_t *any_qts;
-	uint32_t any_last;
+	uint32_t any_num, any_last;
 
 	uint8_t nbackends, next_backend;
 	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS];
 	struct demi_backend *main_backend; /* that makes sockets and files */
 	struct demi_timers timers;
 	uint64_t spin_ns; /* adaptive: how long the next wait spins */
-	uint64_t last_poll_tsc;
+	uint64_t last_poll_ns; /* coarse; 0: no live connections then */
 	struct demi_counters count;
 	demi_callback_t callback;
 
 	int epoll_fd; /* all wake fds; also demi_wait_fd() */
 	int event_fd; /* written by other threads and demi_wakeup() */
 	int timer_fd; /* the next timer, for a foreign loop; -1 until demi_wait_fd() */
-	int owner_tid;
 	struct demi_ctx *next_free; /* list of contexts that ended */
-	struct demi_ctx *next_live; /* list of contexts, under the lock of ctx.c */
 
 	/* Shared. */
 	_Atomic(struct demi_op *) inbox __attribute__((aligned(64))); /* posted operations, newest first */
 	atomic_int sleeping __attribute__((aligned(64)));
 	atomic_int wakeup; /* demi_wakeup(): sticky */
-	atomic_int live; /* 0 once the context ended */
 };
 
 /* The calling thread's context or NULL. */
@@ -95,6 +92,12 @@ void demi_ctx_post(struct demi_op *op);
 /* Move what was posted to the ready list. */
 void demi_ctx_drain_inbox(struct demi_ctx *ctx);
 
+/* The context's backend with these @ops, made (zeroed, @size bytes) on first use. */
+int demi_ctx_backend(struct demi_ctx *ctx, const struct demi_backend_ops *ops, size_t size, struct demi_backend **out);
+
+/* Wake @ctx if it sleeps. After a full barrier that follows the publishing store. */
+void demi_ctx_wake(struct demi_ctx *ctx);
+
 /* Have @fd (with EPOLLIN or the given @events) end the context's sleep. -errno. */
 int demi_ctx_wake_add(struct demi_ctx *ctx, int fd, uint32_t events);
 void demi_ctx_wake_del(struct demi_ctx *ctx, int fd);
@@ -109,6 +112,28 @@ static inline void demi_ctx_uncharge(struct demi_ctx *ctx, size_t bytes)
 {
 	ctx->push_bytes -= bytes;
 }
+
+/* Make, and end with a drain of up to @linger_ms, a context; for the calling thread. */
+int demi_ctx_create(const struct demi_args *args);
+void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms);
+
+/*
+ * Close all queues and drive the backends until what was pushed has gone, at most @linger_ms; what is
+ * left after that is aborted.
+ */
+void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
+
+/* Sleep until a wake fd is readable, a timer is due or @deadline_ns; returns at once if something is ready. */
+void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns);
+
+/* demi_wait_fd(), demi_wait_arm() and its end. */
+int demi_ctx_need_timer_fd(struct demi_ctx *ctx);
+int demi_ctx_arm(struct demi_ctx *ctx);
+void demi_ctx_disarm(struct demi_ctx *ctx);
+
+/* Fork and exit handlers, once per process; the context whose thread this is. */
+int demi_process_init(void);
+int demi_process_own_ctx(struct demi_ctx *ctx);
 
 /* CLOCK_MONOTONIC in ns. Never on the path of a push or a pop. */
 uint64_t demi_now_ns(void);

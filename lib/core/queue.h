@@ -50,6 +50,12 @@ struct demi_queue_ops {
 	int (*truncate)(struct demi_queue *q, off_t len);
 	int (*export_fd)(struct demi_queue *q, int *fd_out);
 
+	/*
+	 * The program ends without draining: see to it that the peer learns of it (a reset, not an orderly
+	 * end) if data is left behind. Async-signal-safe, takes no lock; may be called inside any other entry.
+	 */
+	void (*abort)(struct demi_queue *q);
+
 	/* Never fail. close: fail what waits for a peer with ECANCELED, let pushes drain. */
 	void (*close)(struct demi_queue *q);
 	void (*destroy)(struct demi_queue *q);
@@ -81,6 +87,23 @@ int demi_queue_install(struct demi_ctx *ctx, struct demi_queue *q, const struct 
 static inline void demi_queue_get(struct demi_queue *q)
 {
 	q->holds++;
+}
+
+/* The open queue of a descriptor or NULL. */
+static inline struct demi_queue *demi_queue_find(const struct demi_queue_table *t, int qd)
+{
+	struct demi_queue *q;
+
+	if ((uint32_t)qd >= t->size)
+		return NULL;
+	q = t->slots[qd];
+	return (uintptr_t)q & 1 || q->closed ? NULL : q;
+}
+
+/* Whatever is in slot @i, closed queues included; NULL if it is free. */
+static inline struct demi_queue *demi_queue_at(const struct demi_queue_table *t, uint32_t i)
+{
+	return (uintptr_t)t->slots[i] & 1 ? NULL : t->slots[i];
 }
 
 void demi_queue_free(struct demi_queue *q);

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+#include "core/ctx.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "heap/heap.h"
+
+#include <demi/sga.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+__thread struct demi_ctx *demi_ctx_self;
+bool demi_forked;
+bool demi_exiting;
+
+/* Contexts that ended, for reuse: their memory stays valid for late wake-ups. */
+static pthread_mutex_t free_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct demi_ctx *free_list;
+
+uint64_t demi_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+int demi_ctx_missing(void)
+{
+	return demi_forked ? EPERM : ENOSYS;
+}
+
+int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
+{
+	if (bytes > demi_config.push_limit_bytes - ctx->push_bytes)
+		return -ENOBUFS;
+	ctx->push_bytes += bytes;
+	return 0;
+}
+
+/* ---- other threads' side ---- */
+
+void demi_ctx_wake(struct demi_ctx *ctx)
+{
+	static const uint64_t one = 1;
+
+	if (!atomic_load_explicit(&ctx->sleeping, memory_order_relaxed))
+		return;
+	/* one write is enough, and only while the context is alive are its fds its own */
+	if (atomic_exchange(&ctx->sleeping, 0) && write(ctx->event_fd, &one, sizeof(one)) < 0)
+		demi_warn("wake: %m");
+}
+
+void demi_ctx_post(struct demi_op *op)
+{
+	struct demi_ctx *ctx = op->q->ctx;
+	struct demi_op *head = atomic_load_explicit(&ctx->inbox, memory_order_relaxed);
+
+	do {
+		op->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&ctx->inbox, &head, op, memory_order_release,
+							memory_order_relaxed));
+	/* pairs with the barrier in demi_ctx_sleep(): publish, then read the sleeper's flag */
+	atomic_thread_fence(memory_order_seq_cst);
+	demi_ctx_wake(ctx);
+}
+
+void demi_ctx_drain_inbox(struct demi_ctx *ctx)
+{
+	struct demi_op *op = atomic_exchange_explicit(&ctx->inbox, NULL, memory_order_acquire);
+	struct demi_op *oldest = NULL;
+
+	while (op) { /* newest first: turn it round */
+		struct demi_op *next = op->next;
+
+		op->next = oldest;
+		oldest = op;
+		op = next;
+	}
+	while (oldest) {
+		op = oldest;
+		oldest = op->next;
+		demi_op_ready(op);
+	}
+}
+
+/* ---- making and ending ---- */
+
+int demi_ctx_wake_add(struct demi_ctx *ctx, int fd, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.fd = fd};
+
+	return epoll_ctl(ctx->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+void demi_ctx_wake_del(struct demi_ctx *ctx, int fd)
+{
+	if (epoll_ctl(ctx->epoll_fd, EPOLL_CTL_DEL, fd, NULL))
+		demi_debug("epoll: %d: %m", fd);
+}
+
+int demi_ctx_backend(struct demi_ctx *ctx, const struct demi_backend_ops *ops, size_t size, struct demi_backend **out)
+{
+	struct demi_backend *b;
+
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		if (ctx->backends[i]->ops == ops) {
+			*out = ctx->backends[i];
+			return 0;
+		}
+	}
+	if (ctx->nbackends == DEMI_CTX_MAX_BACKENDS)
+		return -ENOMEM;
+	b = calloc(1, size);
+	if (!b)
+		return -ENOMEM;
+	b->ops = ops;
+	b->ctx = ctx;
+	ctx->backends[ctx->nbackends++] = b;
+	*out = b;
+	return 0;
+}
+
+/* One line per backend that makes sockets and files. */
+static int create_main_backend(struct demi_ctx *ctx)
+{
+	static int (*const create[])(struct demi_ctx *, struct demi_backend **) = {
+		[DEMI_BACKEND_URING] = demi_uring_create,
+	};
+	unsigned int kind = demi_config.backend;
+
+	if (kind == DEMI_BACKEND_MEMQ) /* every context has memory queues and pipes */
+		return 0;
+	if (kind >= sizeof(create) / sizeof(create[0]) || !create[kind]) {
+		demi_warn("this library has no backend of the kind that is configured (DEMI_LIBOS)");
+		return -ENODEV;
+	}
+	return create[kind](ctx, &ctx->main_backend);
+}
+
+static struct demi_ctx *ctx_take(void)
+{
+	struct demi_ctx *ctx;
+
+	pthread_mutex_lock(&free_lock);
+	ctx = free_list;
+	if (ctx)
+		free_list = ctx->next_free;
+	pthread_mutex_unlock(&free_lock);
+	if (!ctx) {
+		ctx = aligned_alloc(64, sizeof(*ctx));
+		if (ctx)
+			atomic_init(&ctx->sleeping, 0);
+	}
+	if (ctx) {
+		memset(ctx, 0, offsetof(struct demi_ctx, inbox));
+		atomic_store(&ctx->inbox, NULL);
+		atomic_store(&ctx->wakeup, 0);
+	}
+	return ctx;
+}
+
+static void ctx_give_back(struct demi_ctx *ctx)
+{
+	pthread_mutex_lock(&free_lock);
+	ctx->next_free = free_list;
+	free_list = ctx;
+	pthread_mutex_unlock(&free_lock);
+}
+
+/* Spinning on the only CPU would keep away whoever is waited for. */
+static uint64_t first_spin_ns(void)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1 &&
+	    sysconf(_SC_NPROCESSORS_ONLN) == 1)
+		return 0;
+	return (uint64_t)demi_config.spin_us * 1000;
+}
+
+int demi_ctx_create(const struct demi_args *args)
+{
+	struct demi_ctx *ctx;
+	int err;
+
+	err = demi_process_init();
+	if (err)
+		return err;
+	err = demi_config_load(args);
+	if (err)
+		return err;
+	ctx = ctx_take();
+	if (!ctx)
+		return -ENOMEM;
+	ctx->poll_in = 1;
+	ctx->timer_fd = -1;
+	ctx->spin_ns = first_spin_ns();
+	ctx->callback = args ? args->callback : NULL;
+	err = demi_op_table_init(&ctx->ops);
+	if (err)
+		goto err_ctx;
+	ctx->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (ctx->epoll_fd < 0) {
+		err = -errno;
+		goto err_ops;
+	}
+	ctx->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ctx->event_fd < 0) {
+		err = -errno;
+		goto err_epoll;
+	}
+	err = demi_ctx_wake_add(ctx, ctx->event_fd, EPOLLIN);
+	if (err)
+		goto err_event;
+	err = create_main_backend(ctx);
+	if (err)
+		goto err_event;
+	if (ctx->main_backend)
+		ctx->backends[ctx->nbackends++] = ctx->main_backend;
+	err = demi_process_own_ctx(ctx);
+	if (err)
+		goto err_backend;
+	demi_ctx_self = ctx;
+	return 0;
+
+err_backend:
+	if (ctx->main_backend)
+		ctx->main_backend->ops->destroy(ctx->main_backend);
+err_event:
+	close(ctx->event_fd);
+err_epoll:
+	close(ctx->epoll_fd);
+err_ops:
+	demi_op_table_destroy(&ctx->ops);
+err_ctx:
+	ctx_give_back(ctx);
+	return err;
+}
+
+static bool backends_busy(struct demi_ctx *ctx)
+{
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		struct demi_backend *b = ctx->backends[i];
+
+		if (b->ops->busy && b->ops->busy(b))
+			return true;
+	}
+	return false;
+}
+
+void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
+{
+	uint64_t deadline = demi_now_ns() + (uint64_t)linger_ms * 1000000;
+	struct demi_queue *q;
+
+	for (uint32_t i = 1; i < ctx->queues.size; i++) {
+		q = demi_queue_at(&ctx->queues, i);
+		if (q && !q->closed)
+			demi_queue_close(q);
+	}
+	for (;;) {
+		demi_ctx_flush(ctx);
+		demi_ctx_poll(ctx);
+		if (!backends_busy(ctx))
+			return;
+		if (demi_now_ns() >= deadline)
+			break;
+		demi_ctx_sleep(ctx, deadline);
+	}
+	for (uint32_t i = 1; i < ctx->queues.size; i++) {
+		q = demi_queue_at(&ctx->queues, i);
+		if (q)
+			q->ops->abort(q);
+	}
+}
+
+static void report_counters(struct demi_ctx *ctx)
+{
+#define REPORT(name) ctx->callback(#name, sizeof(#name) - 1, ctx->count.name);
+	if (ctx->callback) {
+		DEMI_COUNTERS(REPORT)
+	}
+#undef REPORT
+}
+
+/* Nobody will wait for these any more. */
+static void drop_results(struct demi_ctx *ctx)
+{
+	struct demi_op *op;
+
+	while ((op = ctx->ready_head)) {
+		ctx->ready_head = op->next;
+		if (op->res.qr_opcode == DEMI_OPC_POP)
+			demi_sgafree(&op->res.qr_value.sga);
+		demi_op_release(ctx, op);
+	}
+	ctx->ready_tail = NULL;
+}
+
+void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
+{
+	ctx->busy = true;
+	demi_ctx_drain(ctx, linger_ms);
+	report_counters(ctx);
+	drop_results(ctx);
+	while (ctx->nbackends > 0) {
+		struct demi_backend *b = ctx->backends[--ctx->nbackends];
+
+		b->ops->destroy(b);
+	}
+	demi_ctx_drain_inbox(ctx);
+	drop_results(ctx);
+	if (ctx->queues.open)
+		demi_warn("%u queues left at the end of a context", ctx->queues.open);
+	atomic_store(&ctx->sleeping, 0);
+	if (ctx->timer_fd >= 0)
+		close(ctx->timer_fd);
+	close(ctx->event_fd);
+	close(ctx->epoll_fd);
+	demi_timers_destroy(&ctx->timers);
+	demi_op_table_destroy(&ctx->ops);
+	free(ctx->queues.slots);
+	demi_ctx_self = NULL;
+	demi_process_own_ctx(NULL);
+	ctx_give_back(ctx);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_ENTER_H
+#define DEMI_CORE_ENTER_H
+
+/*
+ * How a public call begins and ends. Between the two ctx->busy is set: a signal handler or a callback
+ * that calls again is answered with EDEADLK, and exit() knows that it interrupted the library.
+ */
+
+#include "core/ctx.h"
+
+#include <errno.h>
+
+#define demi_likely(x) __builtin_expect(!!(x), 1)
+#define demi_unlikely(x) __builtin_expect(!!(x), 0)
+
+#define DEMI_PUBLIC __attribute__((visibility("default")))
+
+/* 0 and the context, or the positive errno that the call is to return. */
+static inline int demi_enter(struct demi_ctx **out)
+{
+	struct demi_ctx *ctx = demi_ctx_self;
+
+	*out = ctx;
+	if (demi_unlikely(!ctx))
+		return demi_ctx_missing();
+	if (demi_unlikely(ctx->busy))
+		return EDEADLK;
+	ctx->busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	return 0;
+}
+
+/* Turns an internal result into the public one: the one place where the sign changes. */
+static inline int demi_leave(struct demi_ctx *ctx, int err)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	ctx->busy = false;
+	return -err;
+}
+
+#endif /* DEMI_CORE_ENTER_H */

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Polling, sleeping and being woken. The order of stores and loads that keeps wake-ups from being
+ * lost is described in core/backend.h.
+ */
+#include "core/ctx.h"
+#include "core/log.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+void demi_ctx_flush(struct demi_ctx *ctx)
+{
+	ctx->flush_wanted = false;
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		struct demi_backend *b = ctx->backends[i];
+
+		if (b->ops->flush)
+			b->ops->flush(b);
+	}
+}
+
+void demi_ctx_poll(struct demi_ctx *ctx)
+{
+	unsigned int n = ctx->nbackends;
+
+	ctx->count.polls++;
+	if (__builtin_expect(ctx->armed, 0))
+		demi_ctx_disarm(ctx);
+	if (__builtin_expect(atomic_load_explicit(&ctx->inbox, memory_order_relaxed) != NULL, 0))
+		demi_ctx_drain_inbox(ctx);
+	if (__builtin_expect(ctx->timers.count, 0))
+		demi_timers_run(&ctx->timers, demi_now_ns());
+	for (unsigned int i = 0; i < n; i++) {
+		struct demi_backend *b = ctx->backends[ctx->next_backend++ % n];
+
+		b->ops->poll(b);
+	}
+	ctx->next_backend++; /* another one goes first the next time */
+}
+
+static void arm_backends(struct demi_ctx *ctx)
+{
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		struct demi_backend *b = ctx->backends[i];
+
+		if (b->ops->arm)
+			b->ops->arm(b);
+	}
+}
+
+static void disarm_backends(struct demi_ctx *ctx)
+{
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		struct demi_backend *b = ctx->backends[i];
+
+		if (b->ops->disarm)
+			b->ops->disarm(b);
+	}
+}
+
+static void empty_event_fd(struct demi_ctx *ctx)
+{
+	uint64_t count;
+
+	ctx->count.syscalls++;
+	if (read(ctx->event_fd, &count, sizeof(count)) == sizeof(count))
+		ctx->count.wakes++;
+}
+
+/*
+ * From here on whoever posts makes the epoll fd readable. True: nothing is ready, the context may
+ * sleep. False: something came in between and `sleeping` is clear again.
+ */
+static bool begin_sleep(struct demi_ctx *ctx)
+{
+	arm_backends(ctx);
+	atomic_store_explicit(&ctx->sleeping, 1, memory_order_relaxed);
+	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
+	atomic_thread_fence(memory_order_seq_cst);
+	demi_ctx_poll(ctx);
+	return !ctx->ready_head && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
+}
+
+/* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
+static void end_sleep(struct demi_ctx *ctx, bool event)
+{
+	if (!atomic_exchange(&ctx->sleeping, 0))
+		event = true;
+	if (event)
+		empty_event_fd(ctx);
+	disarm_backends(ctx);
+}
+
+static int epoll_sleep(int fd, struct epoll_event *ev, int n, uint64_t timeout_ns)
+{
+	struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000), .tv_nsec = (long)(timeout_ns % 1000000000)};
+	int ret;
+
+#ifdef SYS_epoll_pwait2
+	ret = (int)syscall(SYS_epoll_pwait2, fd, ev, n, timeout_ns == UINT64_MAX ? NULL : &ts, NULL, 0);
+	if (ret >= 0 || errno != ENOSYS)
+		return ret;
+#endif
+	if (timeout_ns == UINT64_MAX)
+		return epoll_wait(fd, ev, n, -1);
+	if (timeout_ns / 1000000 >= INT32_MAX)
+		return epoll_wait(fd, ev, n, INT32_MAX);
+	return epoll_wait(fd, ev, n, (int)((timeout_ns + 999999) / 1000000));
+}
+
+void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns)
+{
+	struct epoll_event ev[8];
+	uint64_t timeout_ns = UINT64_MAX, now_ns;
+	bool event = false;
+	int n = 0;
+
+	if (begin_sleep(ctx)) {
+		if (demi_timers_next(&ctx->timers) < deadline_ns)
+			deadline_ns = demi_timers_next(&ctx->timers);
+		if (deadline_ns != UINT64_MAX) {
+			now_ns = demi_now_ns();
+			timeout_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+		}
+		ctx->count.sleeps++;
+		ctx->count.syscalls++;
+		n = epoll_sleep(ctx->epoll_fd, ev, 8, timeout_ns);
+		if (n < 0 && errno != EINTR)
+			demi_warn("epoll_wait: %m");
+	}
+	for (int i = 0; i < n; i++)
+		event |= ev[i].data.fd == ctx->event_fd;
+	end_sleep(ctx, event);
+}
+
+/* Have a foreign loop see the timer that is due at @next; UINT64_MAX: none. */
+static void set_timer_fd(struct demi_ctx *ctx, uint64_t next)
+{
+	struct itimerspec its = {0};
+
+	if (ctx->timer_fd < 0)
+		return;
+	if (next != UINT64_MAX) {
+		its.it_value.tv_sec = (time_t)(next / 1000000000);
+		its.it_value.tv_nsec = (long)(next % 1000000000) + (next == 0);
+	}
+	if (timerfd_settime(ctx->timer_fd, TFD_TIMER_ABSTIME, &its, NULL))
+		demi_warn("timerfd_settime: %m");
+}
+
+/* For a foreign loop only: a context that sleeps by itself knows its next timer. */
+int demi_ctx_need_timer_fd(struct demi_ctx *ctx)
+{
+	int err;
+
+	if (ctx->timer_fd >= 0)
+		return 0;
+	ctx->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (ctx->timer_fd < 0)
+		return -errno;
+	err = demi_ctx_wake_add(ctx, ctx->timer_fd, EPOLLIN);
+	if (err) {
+		close(ctx->timer_fd);
+		ctx->timer_fd = -1;
+	}
+	return err;
+}
+
+int demi_ctx_arm(struct demi_ctx *ctx)
+{
+	demi_ctx_flush(ctx);
+	demi_ctx_poll(ctx);
+	if (ctx->ready_head)
+		return -EAGAIN;
+	if (!begin_sleep(ctx)) {
+		end_sleep(ctx, false);
+		return -EAGAIN;
+	}
+	set_timer_fd(ctx, demi_timers_next(&ctx->timers));
+	ctx->armed = true;
+	return 0;
+}
+
+void demi_ctx_disarm(struct demi_ctx *ctx)
+{
+	ctx->armed = false;
+	end_sleep(ctx, false);
+	set_timer_fd(ctx, UINT64_MAX);
+}

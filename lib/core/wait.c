@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+/* demi_wait() and its relatives: what each looks for. */
+#include "core/wait.h"
+#include "core/enter.h"
+#include "core/log.h"
+
+#include <demi/wait.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Up to so many tokens are looked up one by one; beyond it the ready list and the hints are used. */
+#define ANY_DIRECT 8
+
+/* demi_op.hint */
+#define HINT_UNKNOWN UINT32_MAX
+#define HINT_ABSENT (UINT32_MAX - 1) /* not in the array ctx->any_qts when that was searched whole */
+
+/* How many waits may be served from the ready list before the backends get their turn. */
+#define POLL_EVERY 32
+
+static bool timeout_ok(const struct timespec *t)
+{
+	return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+}
+
+/* Something is ready: others' turn now and then all the same (design, statement 9). */
+static inline void poll_sometimes(struct demi_ctx *ctx)
+{
+	if (demi_unlikely(--ctx->poll_in == 0)) {
+		ctx->poll_in = POLL_EVERY;
+		demi_ctx_poll(ctx);
+	}
+}
+
+void demi_op_consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out)
+{
+	if (op->prev)
+		op->prev->next = op->next;
+	else
+		ctx->ready_head = op->next;
+	if (op->next)
+		op->next->prev = op->prev;
+	else
+		ctx->ready_tail = op->prev;
+	memcpy(qr_out, &op->res, sizeof(*qr_out));
+	demi_op_release(ctx, op);
+	/* what was put off goes before the application may turn to something else */
+	if (demi_unlikely(ctx->flush_wanted) && !ctx->ready_head)
+		demi_ctx_flush(ctx);
+}
+
+/* ---- one ---- */
+
+static bool found_one(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	return w->op->state == DEMI_OP_READY;
+}
+
+int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec *timeout)
+{
+	struct demi_waiter w = {.found = found_one, .op = op};
+
+	return demi_wait_for(ctx, &w, timeout);
+}
+
+DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
+{
+	struct demi_ctx *ctx;
+	struct demi_op *op;
+	int err;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	op = demi_op_find(&ctx->ops, qt);
+	if (demi_unlikely(!qr_out || !op || !timeout_ok(timeout)))
+		return demi_leave(ctx, -EINVAL);
+	if (demi_likely(op->state == DEMI_OP_READY))
+		poll_sometimes(ctx);
+	else
+		err = demi_wait_op(ctx, op, timeout);
+	if (demi_likely(!err))
+		demi_op_consume(ctx, op, qr_out);
+	return demi_leave(ctx, err);
+}
+
+/* ---- any, some ---- */
+
+static bool any_direct(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	struct demi_op *first = NULL;
+
+	for (uint32_t i = 0; i < w->num_qts; i++) {
+		struct demi_op *op = demi_op_find(&ctx->ops, w->qts[i]);
+
+		if (op && op->state == DEMI_OP_READY && (!first || op->seq < first->seq)) {
+			first = op;
+			w->pos = i;
+		}
+	}
+	w->op = first;
+	return first != NULL;
+}
+
+/* Search the whole array, and leave hints so that it is not searched again while it stays the same. */
+static bool any_search(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	struct demi_op *first = NULL;
+
+	for (struct demi_op *op = ctx->ready_head; op; op = op->next)
+		op->hint = HINT_ABSENT;
+	for (uint32_t i = 0; i < w->num_qts; i++) {
+		struct demi_op *op = demi_op_find(&ctx->ops, w->qts[i]);
+
+		if (!op)
+			continue;
+		op->hint = i;
+		if (op->state == DEMI_OP_READY && (!first || op->seq < first->seq))
+			first = op;
+	}
+	ctx->any_qts = w->qts;
+	ctx->any_num = w->num_qts;
+	w->op = first;
+	w->pos = first ? first->hint : 0;
+	return first != NULL;
+}
+
+/*
+ * In order of completion, take the first operation that the array names. Its hint says where, unless
+ * the array is new or was changed elsewhere than at the last result.
+ */
+static bool any_hinted(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	for (struct demi_op *op = ctx->ready_head; op; op = op->next) {
+		if (op->hint < w->num_qts && w->qts[op->hint] == op->res.qr_qt) {
+			w->op = op;
+			w->pos = op->hint;
+			return true;
+		}
+		if (op->hint != HINT_ABSENT)
+			return any_search(ctx, w);
+	}
+	return false;
+}
+
+static bool found_any(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	if (!ctx->ready_head)
+		return false;
+	return w->num_qts <= ANY_DIRECT ? any_direct(ctx, w) : any_hinted(ctx, w);
+}
+
+/* The usual loop puts a new token where the last result was: give that one its hint. */
+static void any_begin(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	struct demi_op *op;
+
+	if (w->num_qts <= ANY_DIRECT)
+		return;
+	if (ctx->any_qts == w->qts && ctx->any_num == w->num_qts) {
+		op = ctx->any_last < w->num_qts ? demi_op_find(&ctx->ops, w->qts[ctx->any_last]) : NULL;
+		if (op)
+			op->hint = ctx->any_last;
+		return;
+	}
+	/* another array: what is ready may be in it */
+	for (op = ctx->ready_head; op; op = op->next)
+		op->hint = HINT_UNKNOWN;
+}
+
+static int wait_any(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
+{
+	any_begin(ctx, w);
+	if (!found_any(ctx, w))
+		return demi_wait_for(ctx, w, timeout);
+	poll_sometimes(ctx);
+	return 0;
+}
+
+DEMI_PUBLIC int demi_wait_any(demi_qresult_t *qr_out, int *ready_offset, const demi_qtoken_t qts[], int num_qts,
+			      const struct timespec *timeout)
+{
+	struct demi_waiter w = {.found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_ctx *ctx;
+	int err;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	if (demi_unlikely(!qr_out || !ready_offset || !qts || num_qts < 1 || !timeout_ok(timeout)))
+		return demi_leave(ctx, -EINVAL);
+	err = wait_any(ctx, &w, timeout);
+	if (!err) {
+		*ready_offset = (int)w.pos;
+		ctx->any_last = w.pos;
+		demi_op_consume(ctx, w.op, qr_out);
+	}
+	return demi_leave(ctx, err);
+}
+
+DEMI_PUBLIC int demi_wait_some(demi_qresult_t qrs_out[], int offsets_out[], int max_qrs, int *num_out,
+			       const demi_qtoken_t qts[], int num_qts, const struct timespec *timeout)
+{
+	struct demi_waiter w = {.found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_ctx *ctx;
+	int err, n = 0;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	if (!qrs_out || !offsets_out || max_qrs < 1 || !num_out || !qts || num_qts < 1 || !timeout_ok(timeout))
+		return demi_leave(ctx, -EINVAL);
+	err = wait_any(ctx, &w, timeout);
+	if (err)
+		return demi_leave(ctx, err);
+	do {
+		offsets_out[n] = (int)w.pos;
+		ctx->any_last = w.pos;
+		demi_op_consume(ctx, w.op, &qrs_out[n++]);
+	} while (n < max_qrs && found_any(ctx, &w));
+	*num_out = n;
+	return demi_leave(ctx, 0);
+}
+
+/* ---- all ---- */
+
+static bool found_all(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	for (; w->pos < w->num_qts; w->pos++) {
+		struct demi_op *op = demi_op_find(&ctx->ops, w->qts[w->pos]);
+
+		if (!op || op->state != DEMI_OP_READY)
+			return false;
+	}
+	return true;
+}
+
+DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[], int num_qts,
+			      const struct timespec *timeout)
+{
+	struct demi_waiter w = {.found = found_all, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_ctx *ctx;
+	int err;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	if (!qrs_out || !qts || num_qts < 1 || !timeout_ok(timeout))
+		return demi_leave(ctx, -EINVAL);
+	if (!found_all(ctx, &w))
+		err = demi_wait_for(ctx, &w, timeout);
+	for (int i = 0; !err && i < num_qts; i++) {
+		struct demi_op *op = demi_op_find(&ctx->ops, qts[i]);
+
+		if (op)
+			demi_op_consume(ctx, op, &qrs_out[i]);
+		else /* named twice */
+			qrs_out[i] = qrs_out[i - 1];
+	}
+	return demi_leave(ctx, err);
+}
+
+/* ---- next ---- */
+
+static bool found_next(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	return ctx->ready_head != NULL;
+}
+
+DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_qrs_out, const struct timespec *timeout)
+{
+	struct demi_waiter w = {.found = found_next};
+	struct demi_ctx *ctx;
+	int err, n = 0;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	if (demi_unlikely(!qr_out || num_qrs < 1 || !num_qrs_out || !timeout_ok(timeout)))
+		return demi_leave(ctx, -EINVAL);
+	if (demi_unlikely(!ctx->ops.live))
+		return demi_leave(ctx, -ENOENT);
+	if (ctx->ready_head)
+		poll_sometimes(ctx);
+	else
+		err = demi_wait_for(ctx, &w, timeout);
+	if (demi_unlikely(err))
+		return demi_leave(ctx, err);
+	while (n < num_qrs && ctx->ready_head)
+		demi_op_consume(ctx, ctx->ready_head, &qr_out[n++]);
+	*num_qrs_out = n;
+	return demi_leave(ctx, 0);
+}
+
+/* ---- from outside ---- */
+
+DEMI_PUBLIC int demi_wait_fd(int *fd_out)
+{
+	struct demi_ctx *ctx;
+	int err;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	if (!fd_out)
+		return demi_leave(ctx, -EINVAL);
+	err = demi_ctx_need_timer_fd(ctx);
+	if (!err)
+		*fd_out = ctx->epoll_fd;
+	return demi_leave(ctx, err);
+}
+
+DEMI_PUBLIC int demi_wait_arm(void)
+{
+	struct demi_ctx *ctx;
+	int err;
+
+	err = demi_enter(&ctx);
+	if (err)
+		return err;
+	return demi_leave(ctx, demi_ctx_arm(ctx));
+}
+
+DEMI_PUBLIC int demi_wakeup(demi_ctx_t *ctx)
+{
+	int saved = errno;
+
+	if (!ctx)
+		return EINVAL;
+	atomic_store_explicit(&ctx->wakeup, 1, memory_order_relaxed);
+	/* pairs with the barrier of a context that goes to sleep */
+	atomic_thread_fence(memory_order_seq_cst);
+	demi_ctx_wake(ctx);
+	errno = saved;
+	return 0;
+}
+
+DEMI_PUBLIC int demi_self(demi_ctx_t **ctx_out)
+{
+	if (!ctx_out)
+		return EINVAL;
+	if (!demi_ctx_self)
+		return demi_ctx_missing();
+	*ctx_out = demi_ctx_self;
+	return 0;
+}

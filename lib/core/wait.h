@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_WAIT_H
+#define DEMI_CORE_WAIT_H
+
+/*
+ * What a wait looks for. @found is asked after every completion whether the wait is over; it may keep
+ * its place in @pos. The tokens in @qts, if any, are validated a piece at a time while the wait polls.
+ */
+
+#include "core/ctx.h"
+
+#include <stdbool.h>
+#include <time.h>
+
+struct demi_waiter {
+	bool (*found)(struct demi_ctx *ctx, struct demi_waiter *w);
+	const demi_qtoken_t *qts;
+	uint32_t num_qts;
+	uint32_t validated; /* tokens that were looked up so far */
+	uint32_t pos; /* wait_all: all before it are ready; wait_any: index of the result */
+	struct demi_op *op; /* wait, wait_any: the result */
+};
+
+/* 0 when @w is satisfied, or -ETIMEDOUT, -EINTR, -EINVAL. @w->found() was false before. */
+int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
+
+/* Hand out a READY operation's result and consume it. */
+void demi_op_consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out);
+
+/* Wait for @op without consuming it; as demi_wait_for(). */
+int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec *timeout);
+
+#endif /* DEMI_CORE_WAIT_H */

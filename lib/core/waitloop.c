@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/* The loop behind all waits: poll, spin for an adaptive time, sleep. */
+#include "core/config.h"
+#include "core/enter.h"
+#include "core/wait.h"
+
+#define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
+#define CLOCK_EVERY 16 /* polls between two readings of the clock */
+#define LATE_NS 10000000
+
+static int validate(struct demi_ctx *ctx, struct demi_waiter *w, uint32_t limit)
+{
+	uint32_t end = w->num_qts - w->validated < limit ? w->num_qts : w->validated + limit;
+
+	for (; w->validated < end; w->validated++) {
+		if (!demi_op_find(&ctx->ops, w->qts[w->validated]))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static uint64_t coarse_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* The stall detector: peers wait while the application stays away. */
+static void note_entry(struct demi_ctx *ctx)
+{
+	uint64_t now_ns;
+
+	if (!ctx->live_conns) {
+		ctx->last_poll_ns = 0;
+		return;
+	}
+	now_ns = coarse_ns();
+	if (ctx->last_poll_ns && now_ns - ctx->last_poll_ns > LATE_NS)
+		ctx->count.late_entries++;
+	ctx->last_poll_ns = now_ns;
+}
+
+static bool poll_once(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	uint64_t seq = ctx->seq;
+
+	if (ctx->flush_wanted)
+		demi_ctx_flush(ctx);
+	demi_ctx_poll(ctx);
+	return ctx->seq != seq && w->found(ctx, w);
+}
+
+static uint64_t deadline_of(const struct timespec *timeout, uint64_t now_ns)
+{
+	if (!timeout || timeout->tv_sec >= INT32_MAX)
+		return UINT64_MAX;
+	return now_ns + (uint64_t)timeout->tv_sec * 1000000000 + (uint64_t)timeout->tv_nsec;
+}
+
+/* Spinning that found nothing is worth less the next time, spinning that did is worth more. */
+static void adapt(struct demi_ctx *ctx, bool spinning_helped)
+{
+	uint64_t max_ns = (uint64_t)demi_config.spin_us * 1000;
+
+	if (!ctx->spin_ns)
+		return;
+	if (spinning_helped)
+		ctx->spin_ns = ctx->spin_ns * 2 < max_ns ? ctx->spin_ns * 2 : max_ns;
+	else if (ctx->spin_ns > max_ns / 16 + 1)
+		ctx->spin_ns /= 2;
+}
+
+static int take_wakeup(struct demi_ctx *ctx)
+{
+	if (demi_likely(!atomic_load_explicit(&ctx->wakeup, memory_order_relaxed)))
+		return 0;
+	return atomic_exchange(&ctx->wakeup, 0) ? -EINTR : 0;
+}
+
+static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
+{
+	uint64_t now_ns = demi_now_ns(), deadline_ns = deadline_of(timeout, now_ns);
+	uint64_t spin_until_ns = now_ns + ctx->spin_ns;
+	int err;
+
+	for (unsigned int i = 1;; i++) {
+		if (now_ns >= spin_until_ns || now_ns >= deadline_ns) {
+			err = validate(ctx, w, UINT32_MAX);
+			if (err)
+				return err;
+			if (now_ns >= deadline_ns)
+				return -ETIMEDOUT;
+			adapt(ctx, false);
+			break;
+		}
+		if (poll_once(ctx, w)) {
+			ctx->count.spins++;
+			adapt(ctx, true);
+			return 0;
+		}
+		err = take_wakeup(ctx);
+		if (!err)
+			err = validate(ctx, w, VALIDATE_CHUNK);
+		if (err)
+			return err;
+		if (i % CLOCK_EVERY == 0)
+			now_ns = demi_now_ns();
+	}
+	for (;;) {
+		uint64_t seq = ctx->seq;
+
+		if (ctx->flush_wanted)
+			demi_ctx_flush(ctx);
+		if (ctx->seq == seq)
+			demi_ctx_sleep(ctx, deadline_ns);
+		if ((ctx->seq != seq && w->found(ctx, w)) || poll_once(ctx, w))
+			return 0;
+		err = take_wakeup(ctx);
+		if (err)
+			return err;
+		if (deadline_ns != UINT64_MAX && demi_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+	}
+}
+
+int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
+{
+	bool once = timeout && !timeout->tv_sec && !timeout->tv_nsec;
+	int err;
+
+	note_entry(ctx);
+	if (poll_once(ctx, w))
+		return 0;
+	err = take_wakeup(ctx);
+	if (!err)
+		err = validate(ctx, w, once ? UINT32_MAX : VALIDATE_CHUNK);
+	if (err)
+		return err;
+	if (once)
+		return -ETIMEDOUT;
+	err = spin_and_sleep(ctx, w, timeout);
+	if (ctx->live_conns)
+		ctx->last_poll_ns = coarse_ns();
+	return err;
+}
