@@ -7,6 +7,8 @@
  * of the table in config.c, the YAML file named by CONFIG_PATH, the environment, demi_args.
  */
 
+#include "core/log.h"
+
 #include <demi/types.h>
 #include <stdbool.h>
 
@@ -27,6 +29,7 @@ enum demi_engine {
 };
 
 struct demi_config {
+	enum demi_log_level log; /* DEMI_LOG */
 	enum demi_backend_kind backend; /* DEMI_LIBOS, LIBOS */
 	enum demi_engine engine; /* DEMI_ENGINE */
 	uint32_t spin_us; /* DEMI_SPIN_US: 0 never */
@@ -48,7 +51,22 @@ struct demi_config {
 /* Filled in by demi_config_load(); read-only afterwards. */
 extern struct demi_config demi_config;
 
-/* Once per process; later calls return what the first returned. 0 or -errno (what is wrong is logged). */
+/*
+ * Once per process: calls after the first success change nothing and return 0. A call that fails leaves no
+ * trace. 0 or -errno (what is wrong is logged).
+ */
 int demi_config_load(const struct demi_args *args);
+
+/*
+ * Between config.c and config_yaml.c. Set the option @name of @section; @where is for the message if that is
+ * wrong: -EINVAL, or -ENOENT when there is no such option.
+ */
+int demi_config_set(struct demi_config *c, const char *section, const char *name, const char *value, const char *where);
+
+/* A parsed file. Sections other than those asked for are not looked at. All 0 or -errno. */
+struct demi_config_yaml;
+int demi_config_yaml_open(struct demi_config_yaml **out, const char *path);
+int demi_config_yaml_section(struct demi_config_yaml *y, struct demi_config *c, const char *section, bool tolerant);
+void demi_config_yaml_close(struct demi_config_yaml *y);
 
 #endif /* DEMI_CORE_CONFIG_H */
