@@ -13,7 +13,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-#define RESERVE_MAX ((size_t)64 << 30)
 #define RESERVE_MIN ((size_t)64 << 20)
 #define ADDR_MIN ((uintptr_t)4 << 30)
 #define ADDR_MAX ((uintptr_t)1 << 38)
@@ -28,7 +27,7 @@ struct range {
 	size_t len;
 };
 
-struct demi_heap demi_heap;
+struct demi_heap demi_heap = { .base = (uintptr_t)1 << 63 };
 bool demi_heap_hooked;
 
 /* Recursive: a hook's add() may allocate, and that may grow the heap. */
@@ -50,9 +49,10 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) & ~(to - 1);
 }
 
-static void *map_none(uintptr_t at, size_t len)
+/* Address space without memory. */
+static void *map_empty(uintptr_t at, size_t len, int prot)
 {
-	void *p = mmap((void *)at, len, PROT_NONE,
+	void *p = mmap((void *)at, len, prot,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0), -1, 0);
 
 	if (p != MAP_FAILED && at && (uintptr_t)p != at) { /* a kernel, or valgrind, that takes it for a hint */
@@ -75,34 +75,38 @@ static uintptr_t reserve(size_t len)
 		memcpy(&r, seed, sizeof(r));
 	for (i = 0; i < 8; i++) {
 		r = r * 6364136223846793005u + 1442695040888963407u;
-		p = map_none(ADDR_MIN + (r >> 20) % room * DEMI_HUGE_SIZE, len);
+		p = map_empty(ADDR_MIN + (r >> 20) % room * DEMI_HUGE_SIZE, len, PROT_NONE);
 		if (p)
 			return (uintptr_t)p;
 	}
-	p = map_none(0, len + DEMI_HUGE_SIZE);
+	p = map_empty(0, len + DEMI_HUGE_SIZE, PROT_NONE);
 	return p ? round_up((uintptr_t)p, DEMI_HUGE_SIZE) : 0;
 }
 
 static int reserve_all(void)
 {
-	size_t len, nspans;
-	char *table;
+	const size_t spans_bytes = DEMI_HEAP_SPANS * sizeof(struct demi_span);
+	const size_t heads_bytes = DEMI_HEAP_SPANS * sizeof(uint32_t);
+	char *tables = map_empty(0, spans_bytes + heads_bytes, PROT_READ);
+	uintptr_t base = 0;
+	size_t len;
 
-	for (len = RESERVE_MAX; len >= RESERVE_MIN; len /= 2) {
-		nspans = len >> DEMI_SPAN_SHIFT;
-		table = map_none(0, nspans * (sizeof(struct demi_span) + sizeof(uint32_t)));
-		if (!table)
-			continue;
-		demi_heap.base = reserve(len);
-		if (demi_heap.base) {
-			demi_heap.spans = (struct demi_span *)table;
-			demi_heap.heads = (uint32_t *)(table + nspans * sizeof(struct demi_span));
-			demi_heap.reserved = len;
-			return 0;
-		}
-		munmap(table, nspans * (sizeof(struct demi_span) + sizeof(uint32_t)));
+	if (!tables)
+		return -ENOMEM;
+	for (len = DEMI_HEAP_MAX; len >= RESERVE_MIN; len /= 2) {
+		base = reserve(len);
+		if (base)
+			break;
 	}
-	return -ENOMEM;
+	if (!base) {
+		munmap(tables, spans_bytes + heads_bytes);
+		return -ENOMEM;
+	}
+	demi_heap.spans = (struct demi_span *)tables;
+	demi_heap.heads = (uint32_t *)(tables + spans_bytes);
+	demi_heap.reserved = len;
+	demi_heap.base = base;
+	return 0;
 }
 
 static bool option(const char *list, const char *name)
@@ -132,7 +136,7 @@ int demi_heap_init(void)
 		demi_classes_init();
 		ret = reserve_all();
 		if (!ret)
-			__atomic_store_n(&demi_heap.ready, 1, __ATOMIC_RELEASE);
+			__atomic_store_n(&demi_heap.ready, true, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&demi_heap_grow_lock);
 	return ret;
@@ -161,7 +165,7 @@ void *demi_meta_alloc(size_t size)
 	return p;
 }
 
-static int table_commit_part(void *table, size_t elem, size_t from, size_t to)
+static int table_commit(void *table, size_t elem, size_t from, size_t to)
 {
 	uintptr_t a = ((uintptr_t)table + from * elem) & ~(uintptr_t)4095;
 	uintptr_t b = round_up((uintptr_t)table + to * elem, 4096);
@@ -169,17 +173,20 @@ static int table_commit_part(void *table, size_t elem, size_t from, size_t to)
 	return mprotect((void *)a, b - a, PROT_READ | PROT_WRITE);
 }
 
-/* Have a table for @len bytes more, and only then let pointers to them be looked up. -ENOMEM. */
+/* Take @len bytes more of the reservation. -ENOMEM. */
 static int extend(size_t len, uintptr_t *out)
 {
-	size_t used = demi_heap.used, from = used >> DEMI_SPAN_SHIFT, to = (used + len) >> DEMI_SPAN_SHIFT;
+	size_t from = demi_heap.used >> DEMI_SPAN_SHIFT, to = (demi_heap.used + len) >> DEMI_SPAN_SHIFT;
 
-	if (len > demi_heap.reserved - used || table_commit_part(demi_heap.spans, sizeof(struct demi_span), from, to) ||
-	    table_commit_part(demi_heap.heads, sizeof(uint32_t), from, to))
+	if (len > demi_heap.reserved - demi_heap.used ||
+	    table_commit(demi_heap.spans, sizeof(struct demi_span), from, to) ||
+	    table_commit(demi_heap.heads, sizeof(uint32_t), from, to))
 		return -ENOMEM;
 	demi_heap.spans[from].fence = true;
-	atomic_store_explicit(&demi_heap.used, used + len, memory_order_release);
-	*out = demi_heap.base + used;
+	*out = demi_heap.base + demi_heap.used;
+	pthread_mutex_lock(&demi_heap_lock);
+	demi_heap.used += len;
+	pthread_mutex_unlock(&demi_heap_lock);
 	return 0;
 }
 
@@ -205,7 +212,7 @@ int demi_range_take(size_t len, uintptr_t *out)
 		free_ranges[best].len -= len;
 		if (!free_ranges[best].len)
 			free_ranges[best] = free_ranges[--nfree_ranges];
-		demi_span_of(*out - demi_heap.base)->fence = true;
+		demi_span_at(*out)->fence = true;
 	}
 	pthread_mutex_unlock(&demi_heap_grow_lock);
 	return ret;
@@ -316,7 +323,7 @@ static int grow(size_t len)
 		return -ENOMEM;
 	}
 	areas[nareas++] = (struct range){ addr, len };
-	s = demi_span_of(addr - demi_heap.base);
+	s = demi_span_at(addr);
 	pthread_mutex_lock(&demi_heap_lock);
 	if (first) {
 		s[DEMI_HUGE_SPANS].fence = true;

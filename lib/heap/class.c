@@ -11,7 +11,8 @@ static const uint16_t sizes[DEMI_NCLASS] = {
 };
 
 struct demi_class demi_classes[DEMI_NCLASS];
-uint8_t demi_class_of_16[1024 / 16 + 1], demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
+uint16_t demi_cache_of[DEMI_FAST_MAX + 1];
+uint8_t demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
 
 /* A thread keeps up to 32 KiB of a class at hand, between 4 and 64 objects. */
 static uint32_t cache_max(uint32_t size)
@@ -35,10 +36,10 @@ void demi_classes_init(void)
 		c->refs_bytes = ((c->count + 1) * 4u + 7) & ~7u;
 		c->meta_bytes = c->refs_bytes + (c->count + 63u) / 64 * 8;
 	}
-	for (i = 0, cls = 0; i <= 1024 / 16; i++) {
-		while (sizes[cls] < i * 16)
+	for (i = 0, cls = 0; i <= DEMI_FAST_MAX; i++) {
+		while (sizes[cls] < i)
 			cls++;
-		demi_class_of_16[i] = (uint8_t)cls;
+		demi_cache_of[i] = (uint16_t)(cls * sizeof(struct demi_cache));
 	}
 	for (i = 0, cls = 0; i <= DEMI_CLASS_MAX / 128; i++) {
 		while (sizes[cls] < i * 128)

@@ -44,7 +44,7 @@ static int meta_map(struct demi_heap_extern *e)
 
 static void publish(struct demi_heap_extern *e)
 {
-	struct demi_span *s = demi_span_of(e->base - demi_heap.base);
+	struct demi_span *s = demi_span_at(e->base);
 	uint32_t head = (uint32_t)(s - demi_heap.spans);
 	size_t n = e->len >> DEMI_SPAN_SHIFT, i;
 
@@ -147,7 +147,7 @@ void demi_heap_extern_unmap(struct demi_heap_extern *e)
 
 	if (!e)
 		return;
-	s = demi_span_of(e->base - demi_heap.base);
+	s = demi_span_at(e->base);
 	s->kind = DEMI_SPAN_INNER;
 	s->run = 0;
 	s->ext = NULL;

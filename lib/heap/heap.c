@@ -8,25 +8,24 @@
  * has seen the last use by everybody else.
  */
 
-#include "heap/span.h"
-#include "heap/object.h"
+#include "core/ctx.h"
 #include "core/log.h"
+#include "heap/object.h"
 
 #include <errno.h>
 
 bool demi_object_find(const void *p, struct demi_object *o)
 {
-	uintptr_t off = (uintptr_t)p - demi_heap.base;
+	size_t at = demi_span_index(p);
 	struct demi_span *s;
-	uint32_t i;
 
-	if (off >= atomic_load_explicit(&demi_heap.used, memory_order_relaxed))
+	if (at >= DEMI_HEAP_SPANS)
 		return false;
-	s = demi_span_of(off);
+	s = &demi_heap.spans[at];
 	if (s->kind == DEMI_SPAN_SMALL) {
 		const struct demi_class *c = &demi_classes[s->cls];
+		uint32_t i = (uint32_t)(((uintptr_t)p & DEMI_SPAN_MASK) * (uint64_t)c->magic >> 32);
 
-		i = (uint32_t)((off & DEMI_SPAN_MASK) * (uint64_t)c->magic >> 32);
 		o->span = s;
 		o->ref = &s->refs[i];
 		o->size = c->size;
@@ -34,10 +33,10 @@ bool demi_object_find(const void *p, struct demi_object *o)
 		return i < s->count;
 	}
 	if (s->kind == DEMI_SPAN_INNER) {
-		uint32_t at = (uint32_t)(s - demi_heap.spans), head = demi_heap.heads[at];
+		uint32_t head = demi_heap.heads[at];
 
 		s = &demi_heap.spans[head];
-		if (head > at || at - head >= s->run)
+		if ((s->kind != DEMI_SPAN_LARGE && s->kind != DEMI_SPAN_EXTERN) || head > at || at - head >= s->run)
 			return false;
 	}
 	if (s->kind == DEMI_SPAN_EXTERN)
@@ -71,8 +70,7 @@ static void *alloc_large(size_t align, size_t size, bool *zeroed)
 	s->run = (uint32_t)n;
 	s->kind = DEMI_SPAN_LARGE;
 	atomic_store_explicit(&s->large_ref, DEMI_OWNER_ONE, memory_order_relaxed);
-	if (zeroed)
-		*zeroed = clean;
+	*zeroed = clean;
 	return (void *)demi_span_addr(s);
 }
 
@@ -86,7 +84,7 @@ static unsigned int class_of_aligned(size_t align, size_t size)
 	return cls;
 }
 
-void *demi_heap_alloc_slow(size_t align, size_t size, bool *zeroed)
+static void *alloc_any(size_t align, size_t size, bool *zeroed)
 {
 	struct demi_thread_heap *h;
 	struct demi_cache *c;
@@ -104,11 +102,27 @@ void *demi_heap_alloc_slow(size_t align, size_t size, bool *zeroed)
 		return NULL;
 	cls = align > 16 ? class_of_aligned(align, size) : demi_class_of(size);
 	c = &h->cache[cls];
-	if (!c->n && !demi_thread_refill(h, cls))
+	if (c->top == c->begin && !demi_thread_refill(h, cls))
 		return NULL;
-	slot = &c->slots[--c->n];
+	slot = --c->top;
 	atomic_store_explicit(slot->ref, DEMI_OWNER_ONE, memory_order_relaxed);
 	return slot->p;
+}
+
+void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed)
+{
+	void *p = alloc_any(align, size, zeroed);
+
+	if (!p)
+		errno = ENOMEM;
+	return p;
+}
+
+void *demi_heap_alloc_slow(size_t size)
+{
+	bool zeroed;
+
+	return demi_heap_alloc_any(16, size, &zeroed);
 }
 
 void *demi_heap_alloc(size_t size)
@@ -118,9 +132,11 @@ void *demi_heap_alloc(size_t size)
 
 void *demi_heap_alloc_aligned(size_t align, size_t size)
 {
+	bool zeroed;
+
 	if (align <= 16)
 		return demi_object_alloc(size);
-	return demi_heap_alloc_slow(align, size, NULL);
+	return demi_heap_alloc_any(align, size, &zeroed);
 }
 
 /* The word is 0 and the object nobody's: it goes back to where it came from. */
@@ -129,6 +145,8 @@ static void release(struct demi_object *o)
 	struct demi_thread_heap *owner = o->span->owner;
 	void *p = (void *)o->start, *head;
 
+	if (demi_exiting)
+		return;
 	if (o->span->kind == DEMI_SPAN_LARGE) {
 		demi_run_free(o->span, o->span->run, false);
 		return;
@@ -138,11 +156,11 @@ static void release(struct demi_object *o)
 		return;
 	}
 	if (owner == demi_thread_heap) {
-		struct demi_cache *c = &owner->cache[o->span->cls];
+		struct demi_cache *c = o->span->cache;
 
-		if (c->n == c->max)
-			demi_thread_flush(owner, o->span->cls, c->max / 2);
-		c->slots[c->n++] = (struct demi_slot){ p, o->ref };
+		if (c->top == c->end)
+			demi_thread_flush(owner, o->span->cls, demi_classes[o->span->cls].cache_max / 2);
+		*c->top++ = (struct demi_slot){ p, o->ref };
 		return;
 	}
 	head = atomic_load_explicit(&owner->remote, memory_order_relaxed);
@@ -222,18 +240,17 @@ static __attribute__((noinline)) int lend_slow(const void *p, size_t len)
 
 int demi_heap_lend(const void *p, size_t len)
 {
-	uintptr_t off = (uintptr_t)p - demi_heap.base;
+	size_t in = (uintptr_t)p & DEMI_SPAN_MASK, at = demi_span_index(p);
 	const struct demi_span *s;
 	demi_ref_t *ref;
 	uint64_t i;
 
-	if (off >= atomic_load_explicit(&demi_heap.used, memory_order_relaxed))
+	if (at >= DEMI_HEAP_SPANS)
 		return -EFAULT;
-	s = demi_span_of(off);
-	off &= DEMI_SPAN_MASK;
-	i = off * s->magic >> 32;
-	/* Nothing but a small object has a size here. */
-	if (len > DEMI_SPAN_SIZE || off + len > (i + 1) * s->size)
+	s = &demi_heap.spans[at];
+	i = in * s->magic >> 32;
+	/* Nothing but a small object has a size here. A length of 0 makes the left side wrap, or stays inside. */
+	if (in + len - 1 >= (i + 1) * s->size || len > DEMI_SPAN_SIZE)
 		return lend_slow(p, len);
 	ref = &s->refs[i];
 	if (atomic_load_explicit(ref, memory_order_relaxed) != DEMI_OWNER_ONE)
@@ -242,14 +259,40 @@ int demi_heap_lend(const void *p, size_t len)
 	return 0;
 }
 
-void demi_heap_unlend(const void *p)
+static __attribute__((noinline)) void unlend_slow(const void *p)
 {
 	struct demi_object o;
 
-	if (demi_exiting || !demi_object_find(p, &o))
-		return;
-	if (atomic_fetch_sub_explicit(o.ref, DEMI_LEND_ONE, memory_order_acq_rel) == DEMI_LEND_ONE)
+	if (demi_object_find(p, &o) &&
+	    atomic_fetch_sub_explicit(o.ref, DEMI_LEND_ONE, memory_order_acq_rel) == DEMI_LEND_ONE)
 		release(&o);
+}
+
+/* The lend was the last use of the object: it is found again from its word. */
+static __attribute__((noinline)) void unlent(struct demi_span *s, demi_ref_t *ref)
+{
+	struct demi_object o = { .span = s, .ref = ref, .size = s->size };
+
+	o.start = demi_span_addr(s) + (uintptr_t)(ref - s->refs) * s->size;
+	release(&o);
+}
+
+void demi_heap_unlend(const void *p)
+{
+	size_t at = demi_span_index(p);
+	struct demi_span *s;
+	demi_ref_t *ref;
+
+	if (at >= DEMI_HEAP_SPANS)
+		return;
+	s = &demi_heap.spans[at];
+	if (!s->magic) {
+		unlend_slow(p);
+		return;
+	}
+	ref = &s->refs[((uintptr_t)p & DEMI_SPAN_MASK) * (uint64_t)s->magic >> 32];
+	if (atomic_fetch_sub_explicit(ref, DEMI_LEND_ONE, memory_order_acq_rel) == DEMI_LEND_ONE)
+		unlent(s, ref);
 }
 
 bool demi_heap_contains(const void *p, size_t len)

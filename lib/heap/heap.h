@@ -38,6 +38,9 @@ bool demi_heap_contains(const void *p, size_t len);
 /* Bytes from @p to the end of its object, 0 if it is none. */
 size_t demi_heap_usable(const void *p);
 
+/* The calling thread ends the process: with demi_exiting set, its frees do nothing from now on. */
+void demi_heap_stop(void);
+
 /*
  * Areas, for devices. @add is called for every area that exists and for each new one, before any
  * object of it is given out; it may fail, and then the area is not used (new one) or demi_heap_hook_add()

@@ -11,11 +11,7 @@
 
 DEMI_PUBLIC void *demi_malloc(size_t size)
 {
-	void *p = demi_object_alloc(size);
-
-	if (__builtin_expect(!p, 0))
-		errno = ENOMEM;
-	return p;
+	return demi_object_alloc(size);
 }
 
 DEMI_PUBLIC void *demi_calloc(size_t n, size_t size)
@@ -28,10 +24,8 @@ DEMI_PUBLIC void *demi_calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	p = bytes > DEMI_CLASS_MAX ? demi_heap_alloc_slow(16, bytes, &zeroed) : demi_object_alloc(bytes);
-	if (!p)
-		errno = ENOMEM;
-	else if (!zeroed)
+	p = bytes > DEMI_CLASS_MAX ? demi_heap_alloc_any(16, bytes, &zeroed) : demi_object_alloc(bytes);
+	if (p && !zeroed)
 		memset(p, 0, bytes);
 	return p;
 }
@@ -71,16 +65,11 @@ DEMI_PUBLIC void *demi_realloc(void *ptr, size_t size)
 
 DEMI_PUBLIC void *demi_aligned_alloc(size_t alignment, size_t size)
 {
-	void *p;
-
 	if (!alignment || alignment & (alignment - 1) || alignment > DEMI_HUGE_SIZE) {
 		errno = EINVAL;
 		return NULL;
 	}
-	p = demi_heap_alloc_aligned(alignment, size);
-	if (!p)
-		errno = ENOMEM;
-	return p;
+	return demi_heap_alloc_aligned(alignment, size);
 }
 
 DEMI_PUBLIC void demi_free(void *ptr)

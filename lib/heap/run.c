@@ -116,6 +116,7 @@ void demi_run_give(struct demi_span *s, size_t n, bool clean)
 	size_t i = (size_t)(s - demi_heap.spans), end = demi_heap.used >> DEMI_SPAN_SHIFT;
 
 	s->owner = NULL;
+	s->cache = NULL;
 	s->magic = 0;
 	s->size = 0;
 	s->kind = DEMI_SPAN_INNER;

@@ -54,20 +54,30 @@ struct demi_thread_heap;
 struct demi_debug_record;
 
 struct demi_span {
-	struct demi_thread_heap *owner; /* who may use the fast path: small ones outside debug mode */
+	/* Small ones outside debug mode: who may use the fast path, and where it puts free objects. Else NULL. */
+	struct demi_thread_heap *owner;
+	struct demi_cache *cache;
 	demi_ref_t *refs; /* one word per object */
 	/* ceil(2^32 / size): (offset * magic) >> 32 is offset / size. Both 0 keep off the fast paths. */
 	uint32_t magic;
-	uint32_t size;
+	uint16_t size;
 	uint8_t kind;
 	uint8_t cls;
+	union {
+		uint32_t run; /* spans of the run, in its first (free: and last) span; not of small ones */
+		struct {
+			uint16_t count; /* objects */
+			uint16_t nfree; /* of them in free_bits */
+		};
+	};
 	bool fence; /* no free run may grow over this span's start: an area begins */
 	bool clean; /* free run: all bytes are 0 */
-	uint16_t count; /* objects */
-	uint16_t nfree; /* of them in free_bits */
-	uint32_t run; /* spans of the run, in its first (free: and last) span */
-	demi_ref_t large_ref;
-	struct demi_span *prev, *next; /* owner's list of its class, or a list of free runs */
+	union {
+		struct {
+			struct demi_span *prev, *next; /* owner's list of its class, or a list of free runs */
+		};
+		demi_ref_t large_ref;
+	};
 	union {
 		uint64_t *free_bits; /* small: objects that are neither allocated nor in a cache */
 		struct demi_heap_extern *ext;
@@ -75,13 +85,20 @@ struct demi_span {
 };
 _Static_assert(sizeof(struct demi_span) == 64, "one cache line");
 
+#define DEMI_HEAP_SPANS ((size_t)1 << 20)
+#define DEMI_HEAP_MAX (DEMI_HEAP_SPANS << DEMI_SPAN_SHIFT)
+
+#pragma GCC visibility push(hidden)
+
 struct demi_heap {
+	/* Before the first allocation far from any pointer. */
 	uintptr_t base;
-	_Atomic(size_t) used; /* bytes from base that have a span; 0 before the first allocation */
+	/* Both tables have DEMI_HEAP_SPANS elements, of which those behind `used` can only be read. */
 	struct demi_span *spans;
 	uint32_t *heads; /* of spans of kind INNER: where their run began. May be stale: check */
+	size_t used; /* bytes from base that areas have taken; both locks are held by who changes it */
 	size_t reserved;
-	uint8_t ready;
+	bool ready;
 	bool debug; /* DEMI_HEAP=debug */
 	bool hugetlb; /* DEMI_HEAP=hugetlb: take from the pool of reserved huge pages */
 };
@@ -95,8 +112,9 @@ struct demi_slot {
 };
 
 struct demi_cache {
-	uint32_t n, max;
-	struct demi_slot *slots;
+	struct demi_slot *top; /* first unused; NULL <= begin <= top <= begin + max */
+	struct demi_slot *end; /* where it is full; 0 once the process ends */
+	struct demi_slot *begin;
 };
 
 /*
@@ -104,7 +122,7 @@ struct demi_cache {
  * so that spans never change their owner and the memory of this structure is never given back.
  */
 struct demi_thread_heap {
-	struct demi_cache cache[DEMI_NCLASS];
+	struct demi_cache cache[DEMI_NCLASS]; /* first: see demi_cache_of */
 	struct demi_span *avail[DEMI_NCLASS]; /* spans with nfree > 0 */
 	struct demi_thread_heap *next_idle; /* demi_heap_lock */
 	_Atomic(void *) remote __attribute__((aligned(64))); /* objects that other threads freed */
@@ -119,12 +137,16 @@ struct demi_class {
 	uint32_t meta_bytes; /* reference words and free_bits of a span */
 };
 extern struct demi_class demi_classes[DEMI_NCLASS];
-extern uint8_t demi_class_of_16[1024 / 16 + 1], demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
+/* By size, for the sizes that the fast path knows: where in struct demi_thread_heap the cache is. */
+#define DEMI_FAST_MAX 1024
+extern uint16_t demi_cache_of[DEMI_FAST_MAX + 1];
+extern uint8_t demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
 void demi_classes_init(void);
 
 static inline unsigned int demi_class_of(size_t size)
 {
-	return size <= 1024 ? demi_class_of_16[(size + 15) / 16] : demi_class_of_128[(size + 127) / 128];
+	return size <= DEMI_FAST_MAX ? demi_cache_of[size] / sizeof(struct demi_cache)
+				     : demi_class_of_128[(size + 127) / 128];
 }
 
 /* area.c: the reservation, growth, the memory of the heap's own structures */
@@ -145,7 +167,7 @@ void demi_run_free(struct demi_span *s, size_t n, bool clean);
 /* thread.c */
 struct demi_thread_heap *demi_thread_heap_get(void); /* the caller's, made if need be; NULL without memory */
 bool demi_thread_refill(struct demi_thread_heap *h, unsigned int cls); /* at least one in the cache */
-void demi_thread_flush(struct demi_thread_heap *h, unsigned int cls, uint32_t keep);
+void demi_thread_flush(struct demi_thread_heap *h, unsigned int cls, size_t keep);
 bool demi_thread_scavenge(void); /* what threads that ended left; demi_heap_lock is held */
 
 /* One object, found by any pointer into it. */
@@ -161,17 +183,28 @@ bool demi_object_find(const void *p, struct demi_object *o);
 bool demi_extern_find(struct demi_span *s, uintptr_t p, struct demi_object *o);
 void demi_extern_release(struct demi_object *o);
 
-/* The allocator proper, behind the fast paths. @zeroed (may be NULL): the memory is all 0. */
-void *demi_heap_alloc_slow(size_t align, size_t size, bool *zeroed);
+/* The allocator proper, behind the fast paths. NULL with errno ENOMEM. */
+void *demi_heap_alloc_slow(size_t size);
+/* @zeroed: set if the memory is known to be all 0. */
+void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed);
 
-static inline struct demi_span *demi_span_of(uintptr_t off)
+/* Of any pointer: it is not the heap's if this is not less than DEMI_HEAP_SPANS. */
+static inline size_t demi_span_index(const void *p)
 {
-	return &demi_heap.spans[off >> DEMI_SPAN_SHIFT];
+	return ((uintptr_t)p - demi_heap.base) >> DEMI_SPAN_SHIFT;
+}
+
+/* Of an address in the heap. */
+static inline struct demi_span *demi_span_at(uintptr_t addr)
+{
+	return &demi_heap.spans[demi_span_index((void *)addr)];
 }
 
 static inline uintptr_t demi_span_addr(const struct demi_span *s)
 {
 	return demi_heap.base + ((uintptr_t)(s - demi_heap.spans) << DEMI_SPAN_SHIFT);
 }
+
+#pragma GCC visibility pop
 
 #endif /* DEMI_HEAP_SPAN_H */

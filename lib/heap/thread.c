@@ -93,7 +93,7 @@ static struct demi_span *span_new(struct demi_thread_heap *h, unsigned int cls)
 	s->count = s->nfree = c->count;
 	s->size = c->size;
 	s->magic = c->magic;
-	s->run = 1;
+	s->cache = &h->cache[cls];
 	s->owner = h;
 	s->kind = DEMI_SPAN_SMALL;
 	avail_add(h, s);
@@ -129,14 +129,14 @@ static void object_give(struct demi_thread_heap *h, struct demi_span *s, demi_re
 		pthread_mutex_unlock(&demi_heap_lock);
 }
 
-void demi_thread_flush(struct demi_thread_heap *h, unsigned int cls, uint32_t keep)
+void demi_thread_flush(struct demi_thread_heap *h, unsigned int cls, size_t keep)
 {
 	struct demi_cache *c = &h->cache[cls];
 
-	while (c->n > keep) {
-		struct demi_slot *slot = &c->slots[--c->n];
+	while (c->top > c->begin + keep) {
+		struct demi_slot *slot = --c->top;
 
-		object_give(h, demi_span_of((uintptr_t)slot->p - demi_heap.base), slot->ref, false);
+		object_give(h, demi_span_at((uintptr_t)slot->p), slot->ref, false);
 	}
 }
 
@@ -172,14 +172,14 @@ static uint32_t fill_from(struct demi_thread_heap *h, struct demi_span *s, uint3
 	s->nfree -= (uint16_t)n;
 	if (!s->nfree)
 		avail_del(h, s);
-	c->n += n;
+	c->top += n;
 	for (w = 0; left; w++) {
 		while (s->free_bits[w] && left) {
 			unsigned int i = w * 64 + (unsigned int)__builtin_ctzll(s->free_bits[w]);
 
 			s->free_bits[w] &= s->free_bits[w] - 1;
 			left--;
-			c->slots[c->n - n + left] = (struct demi_slot){ (void *)(addr + i * s->size), &s->refs[i] };
+			c->top[(ptrdiff_t)left - n] = (struct demi_slot){ (void *)(addr + i * s->size), &s->refs[i] };
 		}
 	}
 	return n;
@@ -187,14 +187,15 @@ static uint32_t fill_from(struct demi_thread_heap *h, struct demi_span *s, uint3
 
 bool demi_thread_refill(struct demi_thread_heap *h, unsigned int cls)
 {
-	uint32_t want = h->cache[cls].max / 2;
+	struct demi_cache *c = &h->cache[cls];
+	uint32_t want = demi_classes[cls].cache_max / 2;
 
 	if (atomic_load_explicit(&h->remote, memory_order_relaxed))
 		take_remote(h, false);
 	while (want) {
 		struct demi_span *s = h->avail[cls];
 
-		if (!s && h->cache[cls].n)
+		if (!s && c->top != c->begin)
 			break;
 		if (!s)
 			s = span_new(h, cls);
@@ -202,7 +203,7 @@ bool demi_thread_refill(struct demi_thread_heap *h, unsigned int cls)
 			break;
 		want -= fill_from(h, s, want);
 	}
-	return h->cache[cls].n;
+	return c->top != c->begin;
 }
 
 /* demi_heap_lock is held. */
@@ -272,11 +273,24 @@ static struct demi_thread_heap *thread_heap_new(void)
 		return NULL;
 	slots = (struct demi_slot *)(h + 1);
 	for (cls = 0; cls < DEMI_NCLASS; cls++) {
-		h->cache[cls].max = demi_classes[cls].cache_max;
-		h->cache[cls].slots = slots;
-		slots += h->cache[cls].max;
+		struct demi_cache *c = &h->cache[cls];
+
+		c->begin = c->top = slots;
+		slots += demi_classes[cls].cache_max;
+		c->end = slots;
 	}
 	return h;
+}
+
+void demi_heap_stop(void)
+{
+	struct demi_thread_heap *h = demi_thread_heap;
+	unsigned int cls;
+
+	if (h == &nobody)
+		return;
+	for (cls = 0; cls < DEMI_NCLASS; cls++)
+		h->cache[cls].end = NULL;
 }
 
 struct demi_thread_heap *demi_thread_heap_get(void)
