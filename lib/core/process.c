@@ -8,6 +8,7 @@
  */
 #include "core/config.h"
 #include "core/ctx.h"
+#include "heap/heap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,6 +31,7 @@ static void process_ends(void)
 	if (!ctx)
 		return;
 	demi_exiting = true;
+	demi_heap_stop();
 	if (!ctx->busy) {
 		ctx->busy = true;
 		demi_ctx_drain(ctx, demi_config.exit_linger_ms);
