@@ -2,6 +2,7 @@
 /* The public calls on queues: they check arguments, find the queue, and leave the rest to its table. */
 #include "core/config.h"
 #include "core/enter.h"
+#include "core/op_inline.h"
 #include "core/wait.h"
 #include "memq/memq.h"
 #include "memq/pipe.h"
@@ -42,7 +43,7 @@ static bool addr_ok(const struct sockaddr *addr, socklen_t size)
 
 static inline bool sga_ok(const demi_sgarray_t *sga)
 {
-	if (!sga || sga->sga_numsegs < 1 || sga->sga_numsegs > DEMI_SGARRAY_MAXSIZE)
+	if (!sga || sga->sga_numsegs - 1 >= DEMI_SGARRAY_MAXSIZE)
 		return false;
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
 		if (sga->sga_segs[i].sgaseg_len && !sga->sga_segs[i].sgaseg_buf)
@@ -203,7 +204,7 @@ static inline int push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
 		return err;
 	if (demi_unlikely(!qt_out || !sga_ok(sga)))
 		return demi_leave(ctx, -EINVAL);
-	op = demi_op_alloc(ctx, q, DEMI_OPC_PUSH);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_PUSH);
 	if (demi_unlikely(!op))
 		return demi_leave(ctx, -ENOMEM);
 	err = q->ops->push(q, op, sga, to, tolen);
@@ -235,7 +236,7 @@ static inline int pop(demi_qtoken_t *qt_out, int qd, size_t size)
 		return err;
 	if (demi_unlikely(!qt_out || !size))
 		return demi_leave(ctx, -EINVAL);
-	op = demi_op_alloc(ctx, q, DEMI_OPC_POP);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
 	if (demi_unlikely(!op))
 		return demi_leave(ctx, -ENOMEM);
 	err = q->ops->pop(q, op, size);
@@ -264,7 +265,7 @@ DEMI_PUBLIC int demi_accept(demi_qtoken_t *qt_out, int sockqd)
 		return err;
 	if (!qt_out)
 		return demi_leave(ctx, -EINVAL);
-	op = demi_op_alloc(ctx, q, DEMI_OPC_ACCEPT);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_ACCEPT);
 	if (!op)
 		return demi_leave(ctx, -ENOMEM);
 	err = q->ops->accept(q, op);
@@ -283,7 +284,7 @@ DEMI_PUBLIC int demi_connect(demi_qtoken_t *qt_out, int sockqd, const struct soc
 		return err;
 	if (!qt_out || !addr_ok(addr, size))
 		return demi_leave(ctx, -EINVAL);
-	op = demi_op_alloc(ctx, q, DEMI_OPC_CONNECT);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_CONNECT);
 	if (!op)
 		return demi_leave(ctx, -ENOMEM);
 	err = q->ops->connect(q, op, addr, size);

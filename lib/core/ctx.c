@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/ctx.h"
+#include "core/op_inline.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "heap/heap.h"
@@ -295,14 +295,15 @@ static void report_counters(struct demi_ctx *ctx)
 static void drop_results(struct demi_ctx *ctx)
 {
 	struct demi_op *op;
+	demi_qresult_t qr;
 
 	while ((op = ctx->ready_head)) {
-		ctx->ready_head = op->next;
-		if (op->res.qr_opcode == DEMI_OPC_POP)
-			demi_sgafree(&op->res.qr_value.sga);
+		demi_op_unready_inline(ctx, op);
+		demi_op_copy_result(&qr, op);
+		if (qr.qr_opcode == DEMI_OPC_POP)
+			demi_sgafree(&qr.qr_value.sga);
 		demi_op_release(ctx, op);
 	}
-	ctx->ready_tail = NULL;
 }
 
 void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)

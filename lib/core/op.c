@@ -1,108 +1,81 @@
 // SPDX-License-Identifier: MIT
 #include "core/op.h"
-#include "core/ctx.h"
+#include "core/op_inline.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
-#define DEMI_OP_PAGES (DEMI_OP_SLOTS >> DEMI_OP_PAGE_BITS)
-#define DEMI_OP_GENERATIONS (1ULL << (64 - DEMI_OP_SLOT_BITS))
+#define TABLE_BYTES (DEMI_OP_SLOTS * sizeof(struct demi_op))
+#define GROW_BYTES 12288 /* 64 operations; then as many as there are */
 
 int demi_op_table_init(struct demi_op_table *t)
 {
+	void *ops;
+
 	memset(t, 0, sizeof(*t));
-	/* calloc() of this size is mapped and touched only as pages are added */
-	t->pages = calloc(DEMI_OP_PAGES, sizeof(*t->pages));
-	if (!t->pages)
+	ops = mmap(NULL, TABLE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ops == MAP_FAILED)
 		return -ENOMEM;
-	if (getrandom(&t->generation, sizeof(t->generation), 0) != sizeof(t->generation))
-		t->generation = demi_now_ns();
-	t->generation &= DEMI_OP_GENERATIONS - 1;
+	t->ops = ops;
 	return 0;
 }
 
 void demi_op_table_destroy(struct demi_op_table *t)
 {
-	for (uint32_t i = 0; i < t->npages; i++)
-		free(t->pages[i]);
-	free(t->pages);
+	munmap(t->ops, TABLE_BYTES);
 	memset(t, 0, sizeof(*t));
 }
 
-/* Free operations keep their slot in qr_qt's low bits. */
-static int add_page(struct demi_op_table *t)
+/*
+ * A token is the slot and, above it, a generation that counts how often the slot was used. It starts at
+ * random below half of its range, so that neither 0 nor ~0 is ever reached.
+ */
+static uint64_t first_token(uint32_t slot)
 {
-	struct demi_op *page;
+	uint64_t r;
 
-	if (t->npages == DEMI_OP_PAGES)
-		return -ENOMEM;
-	page = aligned_alloc(64, sizeof(*page) * DEMI_OP_PAGE);
-	if (!page)
-		return -ENOMEM;
-	memset(page, 0, sizeof(*page) * DEMI_OP_PAGE);
-	for (uint32_t i = DEMI_OP_PAGE; i-- > 0;) {
-		page[i].res.qr_qt = (uint64_t)t->npages * DEMI_OP_PAGE + i;
-		page[i].next = t->free;
-		t->free = &page[i];
-	}
-	t->pages[t->npages++] = page;
-	return 0;
+	if (getrandom(&r, sizeof(r), 0) != sizeof(r))
+		r = demi_now_ns() * 0x9e3779b97f4a7c15;
+	return ((r >> 1 | DEMI_OP_SLOTS) & ~(uint64_t)(DEMI_OP_SLOTS - 1)) | slot;
 }
 
-/* Generation 0 and the last are left out, so that 0 and ~0 are never tokens. */
-static inline uint64_t next_generation(struct demi_op_table *t)
+int demi_op_table_grow(struct demi_op_table *t)
 {
-	uint64_t g = t->generation++;
+	size_t have = t->count * sizeof(struct demi_op);
+	size_t want = have ? 2 * have : GROW_BYTES;
+	uint64_t token;
+	uint32_t count;
 
-	if (__builtin_expect(g - 1 >= DEMI_OP_GENERATIONS - 2, 0)) {
-		g = 1;
-		t->generation = 2;
+	if (want > TABLE_BYTES)
+		want = TABLE_BYTES;
+	if (want == have || mprotect((char *)t->ops + have, want - have, PROT_READ | PROT_WRITE))
+		return -ENOMEM;
+	count = (uint32_t)(want / sizeof(struct demi_op));
+	token = first_token(t->count);
+	for (uint32_t i = count; i-- > t->count;) {
+		t->ops[i].res.qr_qt = token + (i - t->count);
+		t->ops[i].next = t->free;
+		t->free = &t->ops[i];
 	}
-	return g;
+	t->count = count;
+	return 0;
 }
 
 struct demi_op *demi_op_alloc(struct demi_ctx *ctx, struct demi_queue *q, demi_opcode_t opcode)
 {
-	struct demi_op_table *t = &ctx->ops;
-	struct demi_op *op = t->free;
-
-	if (__builtin_expect(!op, 0)) {
-		if (add_page(t))
-			return NULL;
-		op = t->free;
-	}
-	t->free = op->next;
-	t->live++;
-	demi_queue_get(q);
-	op->q = q;
-	op->state = DEMI_OP_PENDING;
-	op->opcode = (uint8_t)opcode;
-	op->flags = 0;
-	op->hint = UINT32_MAX;
-	op->res.qr_qd = q->qd;
-	op->res.qr_qt = next_generation(t) << DEMI_OP_SLOT_BITS | (op->res.qr_qt & (DEMI_OP_SLOTS - 1));
-	return op;
+	return demi_op_alloc_inline(ctx, q, opcode);
 }
 
 void demi_op_release(struct demi_ctx *ctx, struct demi_op *op)
 {
-	struct demi_op_table *t = &ctx->ops;
-	struct demi_queue *q = op->q;
-
-	op->state = DEMI_OP_FREE;
-	op->next = t->free;
-	t->free = op;
-	t->live--;
-	demi_queue_put(q);
+	demi_op_release_inline(ctx, op);
 }
 
 void demi_op_set_pushed(struct demi_op *op)
 {
-	op->res.qr_opcode = (demi_opcode_t)op->opcode;
-	op->res.qr_ret = 0;
-	memset(&op->res.qr_value, 0, sizeof(op->res.qr_value));
+	demi_op_set_pushed_inline(op);
 }
 
 void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga)
@@ -110,19 +83,12 @@ void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga)
 	op->res.qr_opcode = DEMI_OPC_POP;
 	op->res.qr_ret = 0;
 	op->res.qr_value.sga = *sga;
+	op->value = DEMI_OP_VALUE_FULL;
 }
 
 void demi_op_set_popped_buf(struct demi_op *op, void *buf, uint32_t len)
 {
-	demi_sgarray_t *sga = &op->res.qr_value.sga;
-
-	op->res.qr_opcode = DEMI_OPC_POP;
-	op->res.qr_ret = 0;
-	memset(sga, 0, sizeof(*sga));
-	sga->sga_buf = buf;
-	sga->sga_numsegs = 1;
-	sga->sga_segs[0].sgaseg_buf = buf;
-	sga->sga_segs[0].sgaseg_len = len;
+	demi_op_set_popped_buf_inline(op, buf, len);
 }
 
 void demi_op_set_accepted(struct demi_op *op, int qd, const struct sockaddr *addr, socklen_t len)
@@ -130,6 +96,8 @@ void demi_op_set_accepted(struct demi_op *op, int qd, const struct sockaddr *add
 	demi_accept_result_t *ares = &op->res.qr_value.ares;
 
 	demi_op_set_pushed(op);
+	op->value = DEMI_OP_VALUE_FULL;
+	memset(&op->res.qr_value, 0, sizeof(op->res.qr_value));
 	ares->qd = qd;
 	if (len >= sizeof(ares->addr) && addr->sa_family == AF_INET)
 		memcpy(&ares->addr, addr, sizeof(ares->addr));
@@ -146,17 +114,7 @@ void demi_op_set_failed(struct demi_op *op, int err)
 
 void demi_op_ready(struct demi_op *op)
 {
-	struct demi_ctx *ctx = op->q->ctx;
-
-	op->state = DEMI_OP_READY;
-	op->seq = ctx->seq++;
-	op->next = NULL;
-	op->prev = ctx->ready_tail;
-	if (ctx->ready_tail)
-		ctx->ready_tail->next = op;
-	else
-		ctx->ready_head = op;
-	ctx->ready_tail = op;
+	demi_op_ready_inline(op->q->ctx, op);
 }
 
 void demi_op_complete(struct demi_op *op)

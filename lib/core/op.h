@@ -5,7 +5,7 @@
 /*
  * Operations. An operation is FREE, PENDING (its queue owns it and may use next, prev and the
  * scratch words) or READY (it is on its context's ready list and its result is filled in). The
- * token is res.qr_qt; a FREE operation has a token that was never given out.
+ * token is res.qr_qt; a FREE operation has the one that it will be given next.
  *
  * All functions here are for the context's own thread, except demi_op_set_* followed by
  * demi_ctx_post(), which any thread may use on a PENDING operation that it alone can reach.
@@ -23,6 +23,13 @@ enum demi_op_state {
 	DEMI_OP_READY,
 };
 
+/* How a READY operation holds its value: most have none, or one buffer, and need not store all of it. */
+enum demi_op_value {
+	DEMI_OP_VALUE_NONE, /* zeroed */
+	DEMI_OP_VALUE_BUF, /* a popped segment: buf and buf_len */
+	DEMI_OP_VALUE_FULL, /* res.qr_value */
+};
+
 /*
  * Three cache lines. The first holds what waiting looks at and what the queue that owns the
  * pending operation needs; the result lies in the second and third.
@@ -30,15 +37,29 @@ enum demi_op_state {
 struct demi_op {
 	struct demi_op *next, *prev; /* free list; the queue's list; ready list; inbox (next) */
 	struct demi_queue *q;
-	uint8_t state; /* enum demi_op_state */
-	uint8_t opcode; /* what was asked for: DEMI_OPC_PUSH … */
-	uint16_t flags; /* the queue's own */
-	uint32_t hint; /* index in the array of the last demi_wait_any() that saw it */
+	union {
+		struct {
+			uint8_t state; /* enum demi_op_state */
+			union {
+				uint8_t opcode; /* PENDING: what was asked for, DEMI_OPC_PUSH … */
+				uint8_t value; /* READY: enum demi_op_value */
+			};
+			uint16_t flags; /* the queue's own */
+			uint32_t hint; /* index in the array of the last demi_wait_any() that saw it */
+		};
+		uint64_t head; /* all of these, for one store */
+	};
 	uint64_t seq; /* READY: order of completion in the context */
-	union { /* PENDING: the queue's own */
-		uint64_t u64[3];
-		void *ptr[3];
-	} priv;
+	union {
+		union { /* PENDING: the queue's own */
+			uint64_t u64[3];
+			void *ptr[3];
+		} priv;
+		struct { /* READY, DEMI_OP_VALUE_BUF */
+			void *buf;
+			uint32_t buf_len;
+		};
+	};
 	demi_qresult_t res; /* PENDING: a queue may keep the pushed sga in qr_value */
 } __attribute__((aligned(64)));
 
@@ -46,8 +67,6 @@ _Static_assert(sizeof(struct demi_op) == 192, "an operation is three cache lines
 
 #define DEMI_OP_SLOT_BITS 20
 #define DEMI_OP_SLOTS (1U << DEMI_OP_SLOT_BITS)
-#define DEMI_OP_PAGE_BITS 6 /* operations are allocated 64 at a time */
-#define DEMI_OP_PAGE (1U << DEMI_OP_PAGE_BITS)
 
 /* A doubly linked list, for a queue's pending operations. FIFO. */
 struct demi_op_list {
@@ -86,16 +105,20 @@ static inline struct demi_op *demi_op_list_take(struct demi_op_list *l)
 	return op;
 }
 
-/* The table of a context's operations: slot → operation, in pages that are never freed early. */
+/*
+ * The table of a context's operations: slot → operation. Its addresses are reserved once for all slots and
+ * become memory as operations are needed, so that a slot is found without a second table and an
+ * operation never moves.
+ */
 struct demi_op_table {
 	struct demi_op *free;
-	struct demi_op **pages; /* DEMI_OP_SLOTS >> DEMI_OP_PAGE_BITS, touched as needed */
-	uint32_t npages;
+	struct demi_op *ops;
+	uint32_t count; /* operations that are memory */
 	uint32_t live; /* PENDING or READY */
-	uint64_t generation; /* of the next token; starts at random */
 };
 
 int demi_op_table_init(struct demi_op_table *t);
+int demi_op_table_grow(struct demi_op_table *t); /* more free operations */
 void demi_op_table_destroy(struct demi_op_table *t);
 
 /* A PENDING operation on @q with a new token; NULL when there is no memory or no slot. */
@@ -104,20 +127,28 @@ struct demi_op *demi_op_alloc(struct demi_ctx *ctx, struct demi_queue *q, demi_o
 /* Make @op FREE: it was READY and has been consumed, or its queue refused to start it. */
 void demi_op_release(struct demi_ctx *ctx, struct demi_op *op);
 
+/* The operation whose token is, or will be, @qt: it may be FREE; or NULL. */
+static inline struct demi_op *demi_op_lookup(const struct demi_op_table *t, demi_qtoken_t qt)
+{
+	uint32_t slot = (uint32_t)(qt & (DEMI_OP_SLOTS - 1));
+
+	if (__builtin_expect(slot >= t->count || t->ops[slot].res.qr_qt != qt, 0))
+		return NULL;
+	return &t->ops[slot];
+}
+
 /* The operation a token names, or NULL. */
 static inline struct demi_op *demi_op_find(const struct demi_op_table *t, demi_qtoken_t qt)
 {
-	uint32_t slot = (uint32_t)(qt & (DEMI_OP_SLOTS - 1));
-	struct demi_op *op;
+	struct demi_op *op = demi_op_lookup(t, qt);
 
-	if ((slot >> DEMI_OP_PAGE_BITS) >= t->npages)
-		return NULL;
-	op = &t->pages[slot >> DEMI_OP_PAGE_BITS][slot & (DEMI_OP_PAGE - 1)];
-	return op->res.qr_qt == qt && op->state != DEMI_OP_FREE ? op : NULL;
+	return op && op->state != DEMI_OP_FREE ? op : NULL;
 }
 
-/* Fill in a result. @err is a positive errno. An sga's segments become the popper's. */
-void demi_op_set_pushed(struct demi_op *op); /* also for connect: zeroed value, own opcode */
+/*
+ * Fill in a result; what a queue kept in priv and qr_value is lost. @err is a positive errno. An sga's segments become the popper's.
+ */
+void demi_op_set_pushed(struct demi_op *op); /* also for connect */
 void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga);
 void demi_op_set_popped_buf(struct demi_op *op, void *buf, uint32_t len); /* one segment, no address */
 void demi_op_set_accepted(struct demi_op *op, int qd, const struct sockaddr *addr, socklen_t len);

@@ -102,16 +102,16 @@ void demi_queue_ops_fill(struct demi_queue_ops *ops)
 	FILL(abort, no_abort);
 }
 
-/* A free slot holds the index of the next free one, shifted and tagged by bit 0; 0 ends the list. */
-static inline struct demi_queue *free_slot(uint32_t next)
+/* A free slot holds the index of the next free one above its tags; 0 ends the list. */
+static inline uintptr_t free_slot(uint32_t next)
 {
-	return (struct demi_queue *)((uintptr_t)next << 1 | 1);
+	return (uintptr_t)next << 2 | DEMI_QUEUE_FREE | DEMI_QUEUE_NOT_OPEN;
 }
 
 static int grow(struct demi_queue_table *t)
 {
 	uint32_t size = t->size ? t->size * 2 : FIRST_SIZE;
-	struct demi_queue **slots, **old;
+	uintptr_t *slots, *old;
 
 	if (size > DEMI_QUEUE_MAX)
 		return -EMFILE;
@@ -145,8 +145,8 @@ int demi_queue_install(struct demi_ctx *ctx, struct demi_queue *q, const struct 
 			return err;
 	}
 	q->qd = (int32_t)t->free;
-	t->free = (uint32_t)((uintptr_t)t->slots[q->qd] >> 1);
-	t->slots[q->qd] = q;
+	t->free = (uint32_t)(t->slots[q->qd] >> 2);
+	t->slots[q->qd] = (uintptr_t)q;
 	t->open++;
 	q->ops = ops;
 	q->ctx = ctx;
@@ -169,5 +169,6 @@ void demi_queue_free(struct demi_queue *q)
 void demi_queue_close(struct demi_queue *q)
 {
 	q->closed = true;
+	q->ctx->queues.slots[q->qd] |= DEMI_QUEUE_NOT_OPEN;
 	q->ops->close(q);
 }

@@ -71,8 +71,12 @@ struct demi_queue {
 	bool reset; /* do not drain: the program ends in a signal handler, or linger is 0 */
 };
 
+/* Tags of a slot: a closed queue that still has holds is not open; a free slot is neither. */
+#define DEMI_QUEUE_NOT_OPEN 1
+#define DEMI_QUEUE_FREE 2
+
 struct demi_queue_table {
-	struct demi_queue **slots; /* by descriptor; a free slot holds the next free one, tagged */
+	uintptr_t *slots; /* by descriptor: a queue, or the next free slot; tagged */
 	uint32_t size; /* slots that exist; slot 0 is never used */
 	uint32_t free; /* head of the free list, 0 for none */
 	uint32_t open; /* queues that exist, closed ones with holds included */
@@ -92,18 +96,20 @@ static inline void demi_queue_get(struct demi_queue *q)
 /* The open queue of a descriptor or NULL. */
 static inline struct demi_queue *demi_queue_find(const struct demi_queue_table *t, int qd)
 {
-	struct demi_queue *q;
+	uintptr_t slot;
 
 	if ((uint32_t)qd >= t->size)
 		return NULL;
-	q = t->slots[qd];
-	return (uintptr_t)q & 1 || q->closed ? NULL : q;
+	slot = t->slots[qd];
+	return slot & DEMI_QUEUE_NOT_OPEN ? NULL : (struct demi_queue *)slot;
 }
 
 /* Whatever is in slot @i, closed queues included; NULL if it is free. */
 static inline struct demi_queue *demi_queue_at(const struct demi_queue_table *t, uint32_t i)
 {
-	return (uintptr_t)t->slots[i] & 1 ? NULL : t->slots[i];
+	uintptr_t slot = t->slots[i];
+
+	return slot & DEMI_QUEUE_FREE ? NULL : (struct demi_queue *)(slot & ~(uintptr_t)DEMI_QUEUE_NOT_OPEN);
 }
 
 void demi_queue_free(struct demi_queue *q);

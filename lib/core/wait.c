@@ -2,6 +2,7 @@
 /* demi_wait() and its relatives: what each looks for. */
 #include "core/wait.h"
 #include "core/enter.h"
+#include "core/op_inline.h"
 #include "core/log.h"
 
 #include <demi/wait.h>
@@ -14,7 +15,6 @@
 #define ANY_DIRECT 8
 
 /* demi_op.hint */
-#define HINT_UNKNOWN UINT32_MAX
 #define HINT_ABSENT (UINT32_MAX - 1) /* not in the array ctx->any_qts when that was searched whole */
 
 /* How many waits may be served from the ready list before the backends get their turn. */
@@ -26,26 +26,21 @@ static bool timeout_ok(const struct timespec *t)
 }
 
 /* Something is ready: others' turn now and then all the same (design, statement 9). */
-static inline void poll_sometimes(struct demi_ctx *ctx)
+static inline int poll_sometimes(struct demi_ctx *ctx)
 {
-	if (demi_unlikely(--ctx->poll_in == 0)) {
-		ctx->poll_in = POLL_EVERY;
+	if (demi_unlikely(ctx->poll_in <= 1)) {
+		ctx->poll_in = POLL_EVERY + 1;
 		demi_ctx_poll(ctx);
 	}
+	ctx->poll_in--;
+	return 0;
 }
 
-void demi_op_consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out)
+static inline void consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out)
 {
-	if (op->prev)
-		op->prev->next = op->next;
-	else
-		ctx->ready_head = op->next;
-	if (op->next)
-		op->next->prev = op->prev;
-	else
-		ctx->ready_tail = op->prev;
-	memcpy(qr_out, &op->res, sizeof(*qr_out));
-	demi_op_release(ctx, op);
+	demi_op_unready_inline(ctx, op);
+	demi_op_copy_result(qr_out, op);
+	demi_op_release_inline(ctx, op);
 	/* what was put off goes before the application may turn to something else */
 	if (demi_unlikely(ctx->flush_wanted) && !ctx->ready_head)
 		demi_ctx_flush(ctx);
@@ -65,6 +60,18 @@ int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec
 	return demi_wait_for(ctx, &w, timeout);
 }
 
+static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
+					       const struct timespec *timeout)
+{
+	int err = -EINVAL;
+
+	if (qr_out && op && op->state != DEMI_OP_FREE && timeout_ok(timeout))
+		err = op->state == DEMI_OP_READY ? poll_sometimes(ctx) : demi_wait_op(ctx, op, timeout);
+	if (!err)
+		consume(ctx, op, qr_out);
+	return demi_leave(ctx, err);
+}
+
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
 {
 	struct demi_ctx *ctx;
@@ -72,18 +79,14 @@ DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct
 	int err;
 
 	err = demi_enter(&ctx);
-	if (err)
+	if (demi_unlikely(err))
 		return err;
-	op = demi_op_find(&ctx->ops, qt);
-	if (demi_unlikely(!qr_out || !op || !timeout_ok(timeout)))
-		return demi_leave(ctx, -EINVAL);
-	if (demi_likely(op->state == DEMI_OP_READY))
-		poll_sometimes(ctx);
-	else
-		err = demi_wait_op(ctx, op, timeout);
-	if (demi_likely(!err))
-		demi_op_consume(ctx, op, qr_out);
-	return demi_leave(ctx, err);
+	op = demi_op_lookup(&ctx->ops, qt);
+	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || ctx->poll_in <= 1))
+		return wait_slow(ctx, qr_out, op, timeout);
+	ctx->poll_in--;
+	consume(ctx, op, qr_out);
+	return demi_leave(ctx, 0);
 }
 
 /* ---- any, some ---- */
@@ -167,7 +170,7 @@ static void any_begin(struct demi_ctx *ctx, struct demi_waiter *w)
 	}
 	/* another array: what is ready may be in it */
 	for (op = ctx->ready_head; op; op = op->next)
-		op->hint = HINT_UNKNOWN;
+		op->hint = DEMI_OP_HINT_UNKNOWN;
 }
 
 static int wait_any(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
@@ -195,7 +198,7 @@ DEMI_PUBLIC int demi_wait_any(demi_qresult_t *qr_out, int *ready_offset, const d
 	if (!err) {
 		*ready_offset = (int)w.pos;
 		ctx->any_last = w.pos;
-		demi_op_consume(ctx, w.op, qr_out);
+		consume(ctx, w.op, qr_out);
 	}
 	return demi_leave(ctx, err);
 }
@@ -218,7 +221,7 @@ DEMI_PUBLIC int demi_wait_some(demi_qresult_t qrs_out[], int offsets_out[], int 
 	do {
 		offsets_out[n] = (int)w.pos;
 		ctx->any_last = w.pos;
-		demi_op_consume(ctx, w.op, &qrs_out[n++]);
+		consume(ctx, w.op, &qrs_out[n++]);
 	} while (n < max_qrs && found_any(ctx, &w));
 	*num_out = n;
 	return demi_leave(ctx, 0);
@@ -255,7 +258,7 @@ DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[
 		struct demi_op *op = demi_op_find(&ctx->ops, qts[i]);
 
 		if (op)
-			demi_op_consume(ctx, op, &qrs_out[i]);
+			consume(ctx, op, &qrs_out[i]);
 		else /* named twice */
 			qrs_out[i] = qrs_out[i - 1];
 	}
@@ -289,7 +292,7 @@ DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_q
 	if (demi_unlikely(err))
 		return demi_leave(ctx, err);
 	while (n < num_qrs && ctx->ready_head)
-		demi_op_consume(ctx, ctx->ready_head, &qr_out[n++]);
+		consume(ctx, ctx->ready_head, &qr_out[n++]);
 	*num_qrs_out = n;
 	return demi_leave(ctx, 0);
 }

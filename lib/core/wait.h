@@ -24,9 +24,6 @@ struct demi_waiter {
 /* 0 when @w is satisfied, or -ETIMEDOUT, -EINTR, -EINVAL. @w->found() was false before. */
 int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
 
-/* Hand out a READY operation's result and consume it. */
-void demi_op_consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out);
-
 /* Wait for @op without consuming it; as demi_wait_for(). */
 int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec *timeout);
 

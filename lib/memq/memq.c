@@ -12,7 +12,8 @@
  */
 #include "memq/memq.h"
 #include "core/config.h"
-#include "core/ctx.h"
+#include "core/enter.h"
+#include "core/op_inline.h"
 #include "heap/heap.h"
 
 #include <demi/sga.h>
@@ -32,13 +33,32 @@
 
 #define OP_WAITING 1 /* demi_op.flags: in memq.pops */
 
+/* An element is a run of segments; an empty one has a segment without a buffer. */
+struct memq_seg {
+	void *buf;
+	uint32_t len;
+	uint32_t more; /* segments of the element that follow this one */
+};
+
+struct memq_elem {
+	struct memq_seg segs[DEMI_SGARRAY_MAXSIZE];
+	uint32_t n;
+	size_t bytes;
+};
+
+/* The place in the ring is charged, too, so that empty elements are not free. */
+static inline size_t memq_charge(size_t bytes, uint32_t segs)
+{
+	return bytes + segs * sizeof(struct memq_seg);
+}
+
 struct memq {
 	bool shared; /* exported: other contexts may know it */
 	bool ended; /* shut down: no more pushes */
 	uint8_t max_segs; /* of one pop */
 	uint32_t refs; /* descriptors */
-	demi_sgarray_t *ring; /* elements; capacity is a power of two or 0 */
-	uint32_t cap, head, count;
+	struct memq_seg *ring; /* capacity is a power of two or 0 */
+	uint32_t cap, head, count; /* in segments */
 	size_t bytes; /* charged, against demi_config.push_limit_bytes */
 	struct demi_op_list pops; /* of any context */
 	pthread_mutex_t lock;
@@ -75,77 +95,71 @@ static inline void memq_unlock(struct memq *m)
 
 /* ---- elements ---- */
 
-static size_t sga_bytes(const demi_sgarray_t *sga)
+static void drop_segs(const struct memq_seg *seg, uint32_t n)
 {
-	size_t bytes = 0;
-
-	for (uint32_t i = 0; i < sga->sga_numsegs; i++)
-		bytes += sga->sga_segs[i].sgaseg_len;
-	return bytes;
+	for (uint32_t i = 0; i < n; i++) {
+		if (seg[i].buf)
+			demi_heap_free(seg[i].buf);
+	}
 }
 
-/* What an element is charged: its place, too, so that empty ones are not free. */
-static size_t sga_charge(const demi_sgarray_t *sga)
+/* Copy @n segments into one object; an empty one needs none. */
+static int gather(struct demi_ctx *ctx, struct memq_seg *seg, const demi_sgaseg_t *from, uint32_t n, size_t bytes)
 {
-	return sga_bytes(sga) + sizeof(*sga);
-}
-
-/* Copy @n segments from @from into one new object; an empty element has none. */
-static int gather(struct demi_ctx *ctx, demi_sgarray_t *elem, const demi_sgaseg_t *from, uint32_t n, size_t bytes)
-{
-	char *buf = NULL, *p;
+	char *p = NULL;
 
 	if (bytes > UINT32_MAX)
 		return -EMSGSIZE;
 	if (bytes) {
-		buf = demi_heap_alloc(bytes);
-		if (!buf)
+		p = demi_heap_alloc(bytes);
+		if (!p)
 			return -ENOMEM;
 	}
-	p = buf;
+	seg->buf = p;
+	seg->len = (uint32_t)bytes;
+	ctx->count.copied_bytes += bytes;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!from[i].sgaseg_len)
 			continue;
 		memcpy(p, from[i].sgaseg_buf, from[i].sgaseg_len);
 		p += from[i].sgaseg_len;
 	}
-	elem->sga_segs[elem->sga_numsegs].sgaseg_buf = buf;
-	elem->sga_segs[elem->sga_numsegs++].sgaseg_len = (uint32_t)bytes;
-	ctx->count.copied_bytes += bytes;
 	return 0;
 }
 
-static void drop_element(demi_sgarray_t *elem)
-{
-	for (uint32_t i = 0; i < elem->sga_numsegs; i++) {
-		if (elem->sga_segs[i].sgaseg_buf)
-			demi_heap_free(elem->sga_segs[i].sgaseg_buf);
-	}
-}
-
 /* Own the segment where it is, if it is large and lies in one heap object. */
-static bool share(const demi_sgaseg_t *seg)
+static bool share(struct memq_seg *seg, const demi_sgaseg_t *from)
 {
-	return demi_config.zerocopy && seg->sgaseg_len >= COPY_BELOW &&
-	       demi_heap_contains(seg->sgaseg_buf, seg->sgaseg_len) && !demi_heap_own(seg->sgaseg_buf);
+	if (from->sgaseg_len < COPY_BELOW || !demi_config.zerocopy ||
+	    !demi_heap_contains(from->sgaseg_buf, from->sgaseg_len) || demi_heap_own(from->sgaseg_buf))
+		return false;
+	seg->buf = from->sgaseg_buf;
+	seg->len = from->sgaseg_len;
+	return true;
 }
 
-static int make_element(struct demi_ctx *ctx, demi_sgarray_t *elem, const demi_sgarray_t *sga, unsigned int max_segs)
+static int make_element(struct demi_ctx *ctx, struct memq_elem *elem, const demi_sgarray_t *sga, uint32_t max_segs)
 {
-	const demi_sgaseg_t *seg = sga->sga_segs;
+	const demi_sgaseg_t *from = sga->sga_segs;
+	uint32_t n = sga->sga_numsegs;
+	size_t bytes = 0;
 	int err;
 
-	memset(elem, 0, sizeof(*elem));
-	if (sga->sga_numsegs > max_segs)
-		return gather(ctx, elem, seg, sga->sga_numsegs, sga_bytes(sga));
-	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
-		if (share(&seg[i])) {
-			elem->sga_segs[elem->sga_numsegs++] = seg[i];
+	for (uint32_t i = 0; i < n; i++)
+		bytes += from[i].sgaseg_len;
+	elem->n = n <= max_segs ? n : 1;
+	elem->bytes = bytes;
+	if (n > max_segs) {
+		elem->segs[0].more = 0;
+		return gather(ctx, &elem->segs[0], from, n, bytes);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		elem->segs[i].more = n - 1 - i;
+		if (share(&elem->segs[i], &from[i]))
 			continue;
-		}
-		err = gather(ctx, elem, &seg[i], 1, seg[i].sgaseg_len);
+		err = gather(ctx, &elem->segs[i], &from[i], 1, from[i].sgaseg_len);
 		if (err) {
-			drop_element(elem);
+			drop_segs(elem->segs, i);
 			return err;
 		}
 	}
@@ -154,8 +168,8 @@ static int make_element(struct demi_ctx *ctx, demi_sgarray_t *elem, const demi_s
 
 static int ring_grow(struct memq *m)
 {
-	uint32_t cap = m->cap ? 2 * m->cap : 8;
-	demi_sgarray_t *ring = malloc(cap * sizeof(*ring));
+	uint32_t cap = m->cap ? 2 * m->cap : 16;
+	struct memq_seg *ring = malloc(cap * sizeof(*ring));
 
 	if (!ring)
 		return -ENOMEM;
@@ -168,22 +182,20 @@ static int ring_grow(struct memq *m)
 	return 0;
 }
 
+static inline struct memq_seg *ring_at(struct memq *m, uint32_t i)
+{
+	return &m->ring[(m->head + i) & (m->cap - 1)];
+}
+
 /* ---- push and pop, under the lock ---- */
 
-static void finish(struct demi_ctx *ctx, struct demi_op *op)
+static inline void finish(struct demi_ctx *ctx, struct demi_op *op)
 {
 	op->flags = 0;
 	if (op->q->ctx == ctx)
-		demi_op_ready(op);
+		demi_op_ready_inline(ctx, op);
 	else
 		demi_ctx_post(op);
-}
-
-static void give(struct demi_ctx *ctx, struct demi_op *op, demi_sgarray_t *elem)
-{
-	elem->sga_buf = elem->sga_segs[0].sgaseg_buf;
-	demi_op_set_popped(op, elem);
-	finish(ctx, op);
 }
 
 static void refuse(struct demi_ctx *ctx, struct demi_op *op, int err)
@@ -192,93 +204,183 @@ static void refuse(struct demi_ctx *ctx, struct demi_op *op, int err)
 	finish(ctx, op);
 }
 
+static void set_popped_segs(struct demi_op *op, const struct memq_seg *segs, uint32_t n)
+{
+	demi_sgarray_t sga = { .sga_buf = segs[0].buf, .sga_numsegs = n };
+
+	for (uint32_t i = 0; i < n; i++) {
+		sga.sga_segs[i].sgaseg_buf = segs[i].buf;
+		sga.sga_segs[i].sgaseg_len = segs[i].len;
+	}
+	demi_op_set_popped(op, &sga);
+}
+
+static inline void set_popped(struct demi_op *op, const struct memq_seg *segs, uint32_t n)
+{
+	if (demi_likely(n == 1))
+		demi_op_set_popped_buf_inline(op, segs[0].buf, segs[0].len);
+	else
+		set_popped_segs(op, segs, n);
+}
+
 /* Hand @elem to the first waiting pop that has room for it; false: there is none. */
-static bool give_to_waiter(struct demi_ctx *ctx, struct memq *m, demi_sgarray_t *elem, size_t charge)
+static bool give_to_waiter(struct demi_ctx *ctx, struct memq *m, const struct memq_elem *elem)
 {
 	struct demi_op *op;
 
 	while ((op = demi_op_list_take(&m->pops))) {
-		if (charge <= op->priv.u64[0]) {
-			give(ctx, op, elem);
-			return true;
+		if (elem->bytes > op->priv.u64[0]) {
+			refuse(ctx, op, EMSGSIZE);
+			continue;
 		}
-		refuse(ctx, op, EMSGSIZE);
+		set_popped(op, elem->segs, elem->n);
+		finish(ctx, op);
+		return true;
 	}
 	return false;
 }
 
-static int enqueue(struct demi_ctx *ctx, struct memq *m, demi_sgarray_t *elem)
+static inline int enqueue(struct demi_ctx *ctx, struct memq *m, const struct memq_elem *elem)
 {
-	size_t charge = sga_charge(elem);
+	size_t charge = memq_charge(elem->bytes, elem->n);
 
 	if (m->ended)
 		return -EPIPE;
-	if (m->pops.head && give_to_waiter(ctx, m, elem, charge))
+	if (m->pops.head && give_to_waiter(ctx, m, elem))
 		return 0;
 	if (charge > demi_config.push_limit_bytes - m->bytes)
 		return -ENOBUFS;
-	if (m->count == m->cap && ring_grow(m))
+	if (m->cap - m->count < elem->n && ring_grow(m))
 		return -ENOMEM;
-	m->ring[(m->head + m->count++) & (m->cap - 1)] = *elem;
+	for (uint32_t i = 0; i < elem->n; i++)
+		*ring_at(m, m->count + i) = elem->segs[i];
+	m->count += elem->n;
 	m->bytes += charge;
 	return 0;
+}
+
+/* The usual case on its own: one small segment, and nobody waits. false: it is not so. */
+static inline bool push_small(struct demi_ctx *ctx, struct memq *m, const demi_sgarray_t *sga)
+{
+	uint32_t len = sga->sga_segs[0].sgaseg_len;
+	struct memq_seg *seg;
+	size_t charge = memq_charge(len, 1);
+	void *buf;
+
+	if (sga->sga_numsegs != 1 || len - 1 >= COPY_BELOW - 1 || m->shared || m->ended || m->pops.head ||
+	    m->count == m->cap || charge > demi_config.push_limit_bytes - m->bytes)
+		return false;
+	buf = demi_heap_alloc(len);
+	if (!buf)
+		return false;
+	memcpy(buf, sga->sga_segs[0].sgaseg_buf, len);
+	ctx->count.copied_bytes += len;
+	seg = ring_at(m, m->count++);
+	seg->buf = buf;
+	seg->len = len;
+	seg->more = 0;
+	m->bytes += charge;
+	return true;
+}
+
+static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq *m, const demi_sgarray_t *sga)
+{
+	struct memq_elem elem;
+	int err;
+
+	err = make_element(ctx, &elem, sga, m->max_segs);
+	if (err)
+		return err;
+	memq_lock(m);
+	err = enqueue(ctx, m, &elem);
+	memq_unlock(m);
+	if (err)
+		drop_segs(elem.segs, elem.n);
+	return err;
 }
 
 static int memq_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
 		     socklen_t tolen)
 {
+	struct demi_ctx *ctx = q->ctx;
 	struct memq *m = memq_of(q);
-	demi_sgarray_t elem;
 	int err;
 
-	if (to)
+	if (demi_unlikely(to != NULL))
 		return -EOPNOTSUPP;
-	err = make_element(q->ctx, &elem, sga, m->max_segs);
-	if (err)
-		return err;
-	memq_lock(m);
-	err = enqueue(q->ctx, m, &elem);
-	memq_unlock(m);
-	if (err) {
-		drop_element(&elem);
-		return err;
+	if (!push_small(ctx, m, sga)) {
+		err = push_any(ctx, m, sga);
+		if (err)
+			return err;
 	}
-	demi_op_complete(op);
+	demi_op_set_pushed_inline(op);
+	demi_op_ready_inline(ctx, op);
 	return 0;
 }
 
-/* Give the oldest element to @op. */
-static void take(struct demi_ctx *ctx, struct memq *m, struct demi_op *op, size_t max_charge)
+/* Give the oldest element, of several segments or too large, to @op. */
+static __attribute__((noinline)) void take_any(struct demi_ctx *ctx, struct memq *m, struct demi_op *op,
+					       size_t max_bytes)
 {
-	demi_sgarray_t *elem = &m->ring[m->head & (m->cap - 1)];
-	size_t charge = sga_charge(elem);
+	struct memq_seg segs[DEMI_SGARRAY_MAXSIZE];
+	uint32_t n = ring_at(m, 0)->more + 1;
+	size_t bytes = 0;
 
-	if (charge > max_charge) {
+	for (uint32_t i = 0; i < n; i++) {
+		segs[i] = *ring_at(m, i);
+		bytes += segs[i].len;
+	}
+	if (bytes > max_bytes) {
 		refuse(ctx, op, EMSGSIZE);
+		return;
+	}
+	m->head += n;
+	m->count -= n;
+	m->bytes -= memq_charge(bytes, n);
+	set_popped(op, segs, n);
+	finish(ctx, op);
+}
+
+static inline void take(struct demi_ctx *ctx, struct memq *m, struct demi_op *op, size_t max_bytes)
+{
+	struct memq_seg *seg = ring_at(m, 0);
+
+	if (demi_unlikely(seg->more || seg->len > max_bytes)) {
+		take_any(ctx, m, op, max_bytes);
 		return;
 	}
 	m->head++;
 	m->count--;
-	m->bytes -= charge;
-	give(ctx, op, elem);
+	m->bytes -= memq_charge(seg->len, 1);
+	demi_op_set_popped_buf_inline(op, seg->buf, seg->len);
+	demi_op_ready_inline(ctx, op);
 }
 
-static int memq_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
+static __attribute__((noinline)) int pop_any(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
 {
-	size_t max_charge = max_bytes < SIZE_MAX / 2 ? max_bytes + sizeof(demi_sgarray_t) : SIZE_MAX;
 	struct memq *m = memq_of(q);
 
 	memq_lock(m);
 	if (m->count) {
-		take(q->ctx, m, op, max_charge);
+		take(q->ctx, m, op, max_bytes);
 	} else if (m->ended) {
 		demi_op_complete_eof(op);
 	} else {
 		op->flags = OP_WAITING;
-		op->priv.u64[0] = max_charge;
+		op->priv.u64[0] = max_bytes;
 		demi_op_list_add(&m->pops, op);
 	}
 	memq_unlock(m);
+	return 0;
+}
+
+static int memq_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
+{
+	struct memq *m = memq_of(q);
+
+	if (demi_unlikely(m->shared || !m->count))
+		return pop_any(q, op, max_bytes);
+	take(q->ctx, m, op, max_bytes);
 	return 0;
 }
 
@@ -297,24 +399,31 @@ static int memq_cancel(struct demi_queue *q, struct demi_op *op)
 	return err;
 }
 
+static uint32_t drop_all(struct memq *m)
+{
+	uint32_t n = m->count;
+
+	for (uint32_t i = 0; i < n; i++)
+		drop_segs(ring_at(m, i), 1);
+	m->count = 0;
+	m->bytes = 0;
+	return n;
+}
+
 /* A memory queue has no two directions: either way nothing can be pushed any more. */
 static int memq_shutdown(struct demi_queue *q, int how)
 {
 	struct memq *m = memq_of(q);
-	demi_sgarray_t none = {.sga_numsegs = 1};
 	struct demi_op *op;
 
 	memq_lock(m);
 	m->ended = true;
-	while ((op = demi_op_list_take(&m->pops)))
-		give(q->ctx, op, &none);
-	while (how != SHUT_WR && m->count) {
-		drop_element(&m->ring[m->head++ & (m->cap - 1)]);
-		q->ctx->count.dropped++;
-		m->count--;
+	while ((op = demi_op_list_take(&m->pops))) {
+		demi_op_set_popped_buf(op, NULL, 0);
+		finish(q->ctx, op);
 	}
-	if (!m->count)
-		m->bytes = 0;
+	if (how != SHUT_WR)
+		q->ctx->count.dropped += drop_all(m);
 	memq_unlock(m);
 	return 0;
 }
@@ -373,8 +482,7 @@ static struct memq *memq_alloc(void)
 
 static void memq_free(struct memq *m)
 {
-	for (; m->count; m->count--)
-		drop_element(&m->ring[m->head++ & (m->cap - 1)]);
+	drop_all(m);
 	free(m->ring);
 	pthread_mutex_destroy(&m->lock);
 	if (m->export_fd >= 0)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_OP_INLINE_H
+#define DEMI_CORE_OP_INLINE_H
+
+/*
+ * The life of an operation as the calls on the hot path see it: a push and its wait together run each of
+ * these once. op.c has them as functions for everybody else.
+ */
+
+#include "core/ctx.h"
+
+#include <string.h>
+
+#define DEMI_OP_HINT_UNKNOWN UINT32_MAX
+/* struct demi_op's head on a little-endian machine: no flags, an unknown hint. */
+#define DEMI_OP_HEAD(state, opcode)                                                                                    \
+	((uint64_t)DEMI_OP_HINT_UNKNOWN << 32 | (uint64_t)(uint8_t)(opcode) << 8 | (uint64_t)(state))
+
+static inline struct demi_op *demi_op_alloc_inline(struct demi_ctx *ctx, struct demi_queue *q, demi_opcode_t opcode)
+{
+	struct demi_op_table *t = &ctx->ops;
+	struct demi_op *op = t->free;
+
+	if (__builtin_expect(!op, 0)) {
+		if (demi_op_table_grow(t))
+			return NULL;
+		op = t->free;
+	}
+	t->free = op->next;
+	t->live++;
+	demi_queue_get(q);
+	op->q = q;
+	op->head = DEMI_OP_HEAD(DEMI_OP_PENDING, opcode);
+	op->res.qr_qd = q->qd;
+	return op;
+}
+
+static inline void demi_op_release_inline(struct demi_ctx *ctx, struct demi_op *op)
+{
+	struct demi_op_table *t = &ctx->ops;
+	struct demi_queue *q = op->q;
+
+	op->state = DEMI_OP_FREE;
+	op->res.qr_qt += DEMI_OP_SLOTS; /* the next generation */
+	op->next = t->free;
+	t->free = op;
+	t->live--;
+	demi_queue_put(q);
+}
+
+static inline void demi_op_ready_inline(struct demi_ctx *ctx, struct demi_op *op)
+{
+	struct demi_op *tail = ctx->ready_tail;
+
+	op->state = DEMI_OP_READY;
+	op->seq = ctx->seq++;
+	op->next = NULL;
+	op->prev = tail;
+	ctx->ready_tail = op;
+	if (tail)
+		tail->next = op;
+	else
+		ctx->ready_head = op;
+}
+
+static inline void demi_op_unready_inline(struct demi_ctx *ctx, struct demi_op *op)
+{
+	struct demi_op *next = op->next, *prev = op->prev;
+
+	if (prev)
+		prev->next = next;
+	else
+		ctx->ready_head = next;
+	if (next)
+		next->prev = prev;
+	else
+		ctx->ready_tail = prev;
+}
+
+static inline void demi_op_set_pushed_inline(struct demi_op *op)
+{
+	op->res.qr_opcode = (demi_opcode_t)op->opcode;
+	op->res.qr_ret = 0;
+	op->value = DEMI_OP_VALUE_NONE;
+}
+
+static inline void demi_op_set_popped_buf_inline(struct demi_op *op, void *buf, uint32_t len)
+{
+	op->res.qr_opcode = DEMI_OPC_POP;
+	op->res.qr_ret = 0;
+	op->value = DEMI_OP_VALUE_BUF;
+	op->buf = buf;
+	op->buf_len = len;
+}
+
+static inline void demi_op_copy_result(demi_qresult_t *qr, const struct demi_op *op)
+{
+	demi_sgarray_t *sga = &qr->qr_value.sga;
+
+	if (__builtin_expect(op->value == DEMI_OP_VALUE_FULL, 0)) {
+		memcpy(qr, &op->res, sizeof(*qr));
+		return;
+	}
+	memcpy(qr, &op->res, offsetof(demi_qresult_t, qr_value));
+	memset(sga, 0, sizeof(*sga));
+	if (op->value == DEMI_OP_VALUE_BUF) {
+		sga->sga_buf = op->buf;
+		sga->sga_numsegs = 1;
+		sga->sga_segs[0].sgaseg_buf = op->buf;
+		sga->sga_segs[0].sgaseg_len = op->buf_len;
+	}
+}
+
+#endif /* DEMI_CORE_OP_INLINE_H */
