@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/enter.h"
 #include "core/op_inline.h"
 #include "core/config.h"
 #include "core/log.h"
@@ -35,6 +36,11 @@ uint64_t demi_now_ns(void)
 int demi_ctx_missing(void)
 {
 	return demi_forked ? EPERM : ENOSYS;
+}
+
+int demi_enter_refused(const struct demi_ctx *ctx)
+{
+	return ctx ? EDEADLK : demi_ctx_missing();
 }
 
 int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
@@ -95,7 +101,7 @@ void demi_ctx_drain_inbox(struct demi_ctx *ctx)
 
 int demi_ctx_wake_add(struct demi_ctx *ctx, int fd, uint32_t events)
 {
-	struct epoll_event ev = {.events = events, .data.fd = fd};
+	struct epoll_event ev = { .events = events, .data.fd = fd };
 
 	return epoll_ctl(ctx->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }

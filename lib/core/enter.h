@@ -16,16 +16,17 @@
 
 #define DEMI_PUBLIC __attribute__((visibility("default")))
 
+/* Why the calling thread may not enter @ctx, a positive errno. Kept out of line: nobody is in a hurry here. */
+int demi_enter_refused(const struct demi_ctx *ctx);
+
 /* 0 and the context, or the positive errno that the call is to return. */
 static inline int demi_enter(struct demi_ctx **out)
 {
 	struct demi_ctx *ctx = demi_ctx_self;
 
 	*out = ctx;
-	if (demi_unlikely(!ctx))
-		return demi_ctx_missing();
-	if (demi_unlikely(ctx->busy))
-		return EDEADLK;
+	if (demi_unlikely(!ctx || ctx->busy))
+		return demi_enter_refused(ctx);
 	ctx->busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
 	return 0;

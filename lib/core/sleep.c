@@ -98,7 +98,8 @@ static void end_sleep(struct demi_ctx *ctx, bool event)
 
 static int epoll_sleep(int fd, struct epoll_event *ev, int n, uint64_t timeout_ns)
 {
-	struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000), .tv_nsec = (long)(timeout_ns % 1000000000)};
+	struct timespec ts = { .tv_sec = (time_t)(timeout_ns / 1000000000),
+			       .tv_nsec = (long)(timeout_ns % 1000000000) };
 	int ret;
 
 #ifdef SYS_epoll_pwait2
@@ -141,7 +142,7 @@ void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns)
 /* Have a foreign loop see the timer that is due at @next; UINT64_MAX: none. */
 static void set_timer_fd(struct demi_ctx *ctx, uint64_t next)
 {
-	struct itimerspec its = {0};
+	struct itimerspec its = { 0 };
 
 	if (ctx->timer_fd < 0)
 		return;

@@ -55,7 +55,7 @@ static bool found_one(struct demi_ctx *ctx, struct demi_waiter *w)
 
 int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec *timeout)
 {
-	struct demi_waiter w = {.found = found_one, .op = op};
+	struct demi_waiter w = { .found = found_one, .op = op };
 
 	return demi_wait_for(ctx, &w, timeout);
 }
@@ -74,13 +74,13 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
 {
-	struct demi_ctx *ctx;
+	struct demi_ctx *ctx = demi_ctx_self;
 	struct demi_op *op;
-	int err;
 
-	err = demi_enter(&ctx);
-	if (demi_unlikely(err))
-		return err;
+	if (demi_unlikely(!ctx || ctx->busy))
+		return demi_enter_refused(ctx);
+	ctx->busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
 	op = demi_op_lookup(&ctx->ops, qt);
 	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || ctx->poll_in <= 1))
 		return wait_slow(ctx, qr_out, op, timeout);
@@ -185,7 +185,7 @@ static int wait_any(struct demi_ctx *ctx, struct demi_waiter *w, const struct ti
 DEMI_PUBLIC int demi_wait_any(demi_qresult_t *qr_out, int *ready_offset, const demi_qtoken_t qts[], int num_qts,
 			      const struct timespec *timeout)
 {
-	struct demi_waiter w = {.found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_waiter w = { .found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts };
 	struct demi_ctx *ctx;
 	int err;
 
@@ -206,7 +206,7 @@ DEMI_PUBLIC int demi_wait_any(demi_qresult_t *qr_out, int *ready_offset, const d
 DEMI_PUBLIC int demi_wait_some(demi_qresult_t qrs_out[], int offsets_out[], int max_qrs, int *num_out,
 			       const demi_qtoken_t qts[], int num_qts, const struct timespec *timeout)
 {
-	struct demi_waiter w = {.found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_waiter w = { .found = found_any, .qts = qts, .num_qts = (uint32_t)num_qts };
 	struct demi_ctx *ctx;
 	int err, n = 0;
 
@@ -243,7 +243,7 @@ static bool found_all(struct demi_ctx *ctx, struct demi_waiter *w)
 DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[], int num_qts,
 			      const struct timespec *timeout)
 {
-	struct demi_waiter w = {.found = found_all, .qts = qts, .num_qts = (uint32_t)num_qts};
+	struct demi_waiter w = { .found = found_all, .qts = qts, .num_qts = (uint32_t)num_qts };
 	struct demi_ctx *ctx;
 	int err;
 
@@ -274,7 +274,7 @@ static bool found_next(struct demi_ctx *ctx, struct demi_waiter *w)
 
 DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_qrs_out, const struct timespec *timeout)
 {
-	struct demi_waiter w = {.found = found_next};
+	struct demi_waiter w = { .found = found_next };
 	struct demi_ctx *ctx;
 	int err, n = 0;
 

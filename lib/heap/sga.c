@@ -53,7 +53,7 @@ static bool can_free(const demi_sgarray_t *sga)
 	return true;
 }
 
-DEMI_PUBLIC int demi_sgafree(demi_sgarray_t *sga)
+static __attribute__((noinline)) int free_any(demi_sgarray_t *sga)
 {
 	uint32_t i;
 
@@ -62,6 +62,16 @@ DEMI_PUBLIC int demi_sgafree(demi_sgarray_t *sga)
 	for (i = 0; i < sga->sga_numsegs; i++)
 		if (!empty(&sga->sga_segs[i]))
 			(void)demi_object_free(sga->sga_segs[i].sgaseg_buf, false);
+	memset(sga, 0, sizeof(*sga));
+	return 0;
+}
+
+DEMI_PUBLIC int demi_sgafree(demi_sgarray_t *sga)
+{
+	if (__builtin_expect(!sga || sga->sga_numsegs != 1 || !sga->sga_segs[0].sgaseg_buf, 0))
+		return free_any(sga);
+	if (demi_object_free(sga->sga_segs[0].sgaseg_buf, false))
+		return EINVAL;
 	memset(sga, 0, sizeof(*sga));
 	return 0;
 }
