@@ -60,7 +60,7 @@ static void *alloc_large(size_t align, size_t size, bool *zeroed)
 
 	if (demi_heap_init())
 		return NULL;
-	s = demi_run_alloc(n, align_spans, &clean);
+	s = demi_run_alloc(n, align_spans, DEMI_SPAN_LARGE, &clean);
 	if (!s)
 		return NULL;
 	head = (uint32_t)(s - demi_heap.spans);
@@ -68,7 +68,6 @@ static void *alloc_large(size_t align, size_t size, bool *zeroed)
 		demi_heap.heads[head + i] = head;
 	s->refs = &s->large_ref;
 	s->run = (uint32_t)n;
-	s->kind = DEMI_SPAN_LARGE;
 	atomic_store_explicit(&s->large_ref, DEMI_OWNER_ONE, memory_order_relaxed);
 	*zeroed = clean;
 	return (void *)demi_span_addr(s);

@@ -66,7 +66,7 @@ static size_t lead_of(const struct demi_span *s, size_t align)
 	return ((i + align - 1) & ~(align - 1)) - i;
 }
 
-struct demi_span *demi_run_take(size_t n, size_t align, bool *clean)
+static struct demi_span *take(size_t n, size_t align, enum demi_span_kind kind, bool *clean)
 {
 	uint64_t left = bins_used & (~(uint64_t)0 << bin_of(n));
 	size_t lead = 0, have;
@@ -89,6 +89,7 @@ struct demi_span *demi_run_take(size_t n, size_t align, bool *clean)
 	s += lead;
 	if (have > lead + n)
 		bin_add(s + n, have - lead - n, *clean);
+	s->kind = (uint8_t)kind; /* under the lock: neighbours look at it */
 	return s;
 }
 
@@ -141,15 +142,15 @@ void demi_run_give(struct demi_span *s, size_t n, bool clean)
 		purge();
 }
 
-struct demi_span *demi_run_alloc(size_t n, size_t align, bool *clean)
+struct demi_span *demi_run_alloc(size_t n, size_t align, enum demi_span_kind kind, bool *clean)
 {
 	struct demi_span *s;
 
 	for (;;) {
 		pthread_mutex_lock(&demi_heap_lock);
-		s = demi_run_take(n, align, clean);
+		s = take(n, align, kind, clean);
 		if (!s && demi_thread_scavenge())
-			s = demi_run_take(n, align, clean);
+			s = take(n, align, kind, clean);
 		pthread_mutex_unlock(&demi_heap_lock);
 		if (s || demi_heap_grow(n, align))
 			return s;

@@ -158,10 +158,9 @@ void demi_range_give(uintptr_t addr, size_t len);
 extern bool demi_heap_hooked; /* somebody has areas registered: their pages must stay */
 
 /* run.c: runs of spans; demi_heap_lock is held */
-struct demi_span *demi_run_take(size_t n, size_t align_spans, bool *clean);
 void demi_run_give(struct demi_span *s, size_t n, bool clean);
-/* Without the lock; grows the heap. The spans are nobody's yet. */
-struct demi_span *demi_run_alloc(size_t n, size_t align_spans, bool *clean);
+/* Without the lock; grows the heap. The caller fills in the rest of what @kind has. */
+struct demi_span *demi_run_alloc(size_t n, size_t align_spans, enum demi_span_kind kind, bool *clean);
 void demi_run_free(struct demi_span *s, size_t n, bool clean);
 
 /* thread.c */

@@ -79,7 +79,7 @@ static struct demi_span *span_new(struct demi_thread_heap *h, unsigned int cls)
 		meta = meta_new(cls);
 	if (!meta)
 		return NULL;
-	s = demi_run_alloc(1, 1, &clean);
+	s = demi_run_alloc(1, 1, DEMI_SPAN_SMALL, &clean);
 	if (!s) {
 		pthread_mutex_lock(&demi_heap_lock);
 		*(void **)meta = free_meta[cls];
@@ -95,7 +95,6 @@ static struct demi_span *span_new(struct demi_thread_heap *h, unsigned int cls)
 	s->magic = c->magic;
 	s->cache = &h->cache[cls];
 	s->owner = h;
-	s->kind = DEMI_SPAN_SMALL;
 	avail_add(h, s);
 	return s;
 }

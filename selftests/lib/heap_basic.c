@@ -1,34 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The heap's first promises: contents, alignment, place, size limits, double free, zeroed memory. */
+/* valgrind: contents, alignment, place, limits of size, double free, zeroed memory */
 
 #include <demi/heap.h>
 #include <demi/sga.h>
 
+#include "heap_check.h"
+
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(c)                                                                                                       \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c);                                        \
-			exit(1);                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
-static int sanitized(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-	return 1;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-	return 1;
-#endif
-#endif
-	return 0;
-}
 
 static void test_place(void)
 {
@@ -39,7 +18,7 @@ static void test_place(void)
 
 		CHECK(p && p % 16 == 0);
 		/* AddressSanitizer's shadow leaves no room there. */
-		CHECK(sanitized() || (p >= (uintptr_t)4 << 30 && p + size <= (uintptr_t)1 << 38));
+		CHECK(test_under_asan() || (p >= (uintptr_t)4 << 30 && p + size <= (uintptr_t)1 << 38));
 		CHECK(demi_malloc_usable_size((void *)p) >= size);
 		memset((void *)p, 0x5a, size);
 		demi_free((void *)p);
@@ -166,10 +145,10 @@ static void test_calloc(void)
 static void test_realloc(void)
 {
 	unsigned char *p = demi_realloc(NULL, 10);
-	size_t size = 10, next, i;
+	size_t next, i;
 
-	memset(p, 7, size);
-	for (next = 11; next < 5000000; next = next * 2 + 3, size = next / 2 - 1) {
+	memset(p, 7, 10);
+	for (next = 11; next < 5000000; next = next * 2 + 3) {
 		p = demi_realloc(p, next);
 		CHECK(p);
 		for (i = 0; i < 10; i++)
