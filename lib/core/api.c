@@ -153,7 +153,7 @@ DEMI_PUBLIC int demi_queue_import(int *qd_out, int fd)
 	if (!qd_out || fd < 0)
 		return demi_leave(ctx, -EINVAL);
 	err = demi_memq_import(ctx, fd, &q);
-	if (err == -EINVAL && demi_pipe_import)
+	if (err == -EINVAL)
 		err = demi_pipe_import(ctx, fd, &q);
 	if (!err)
 		*qd_out = q->qd;
@@ -171,8 +171,6 @@ static int make_pipe(int (*make)(struct demi_ctx *, const char *, struct demi_qu
 		return err;
 	if (!qd_out || !name)
 		return demi_leave(ctx, -EINVAL);
-	if (!make)
-		return demi_leave(ctx, -EOPNOTSUPP);
 	err = make(ctx, name, &q);
 	if (!err)
 		*qd_out = q->qd;
