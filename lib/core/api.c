@@ -41,15 +41,20 @@ static bool addr_ok(const struct sockaddr *addr, socklen_t size)
 	return addr && size >= sizeof(sa_family_t) && size <= sizeof(struct sockaddr_storage);
 }
 
-static inline bool sga_ok(const demi_sgarray_t *sga)
+static bool segs_ok(const demi_sgarray_t *sga)
 {
-	if (!sga || sga->sga_numsegs - 1 >= DEMI_SGARRAY_MAXSIZE)
+	if (sga->sga_numsegs < 1 || sga->sga_numsegs > DEMI_SGARRAY_MAXSIZE)
 		return false;
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
 		if (sga->sga_segs[i].sgaseg_len && !sga->sga_segs[i].sgaseg_buf)
 			return false;
 	}
 	return true;
+}
+
+static inline bool sga_ok(const demi_sgarray_t *sga)
+{
+	return sga && ((sga->sga_numsegs == 1 && sga->sga_segs[0].sgaseg_buf) || segs_ok(sga));
 }
 
 DEMI_PUBLIC int demi_init(const struct demi_args *args)

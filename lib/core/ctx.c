@@ -206,6 +206,7 @@ int demi_ctx_create(const struct demi_args *args)
 	ctx = ctx_take();
 	if (!ctx)
 		return -ENOMEM;
+	demi_op_ring_init(&ctx->ready);
 	ctx->poll_in = 1;
 	ctx->timer_fd = -1;
 	ctx->spin_ns = first_spin_ns();
@@ -303,8 +304,9 @@ static void drop_results(struct demi_ctx *ctx)
 	struct demi_op *op;
 	demi_qresult_t qr;
 
-	while ((op = ctx->ready_head)) {
-		demi_op_unready_inline(ctx, op);
+	while (!demi_op_ring_empty(&ctx->ready)) {
+		op = ctx->ready.next;
+		demi_op_unready_inline(op);
 		demi_op_copy_result(&qr, op);
 		if (qr.qr_opcode == DEMI_OPC_POP)
 			demi_sgafree(&qr.qr_value.sga);

@@ -36,7 +36,7 @@ struct demi_counters {
 
 struct demi_ctx {
 	/* What every call touches. */
-	struct demi_op *ready_head, *ready_tail;
+	struct demi_op_ring ready; /* in the order of completion */
 	uint64_t seq; /* of the next completion */
 	bool busy; /* inside a call: a signal handler or a callback must stay out */
 	bool flush_wanted; /* a backend has put something off */

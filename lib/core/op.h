@@ -73,6 +73,35 @@ struct demi_op_list {
 	struct demi_op *head, *tail;
 };
 
+/*
+ * The ready list: a ring through a head that lies where an operation has its links, so that adding and
+ * removing need no branch.
+ */
+struct demi_op_ring {
+	struct demi_op *next, *prev;
+};
+
+_Static_assert(offsetof(struct demi_op, next) == offsetof(struct demi_op_ring, next) &&
+		       offsetof(struct demi_op, prev) == offsetof(struct demi_op_ring, prev),
+	       "the head of a ring looks like an operation");
+
+static inline struct demi_op *demi_op_ring_head(struct demi_op_ring *r)
+{
+	return (struct demi_op *)r;
+}
+
+static inline void demi_op_ring_init(struct demi_op_ring *r)
+{
+	r->next = r->prev = demi_op_ring_head(r);
+}
+
+static inline bool demi_op_ring_empty(const struct demi_op_ring *r)
+{
+	return r->next == (const struct demi_op *)r;
+}
+
+#define demi_op_ring_for_each(op, r) for ((op) = (r)->next; (op) != demi_op_ring_head(r); (op) = (op)->next)
+
 static inline void demi_op_list_add(struct demi_op_list *l, struct demi_op *op)
 {
 	op->next = NULL;

@@ -50,31 +50,20 @@ static inline void demi_op_release_inline(struct demi_ctx *ctx, struct demi_op *
 
 static inline void demi_op_ready_inline(struct demi_ctx *ctx, struct demi_op *op)
 {
-	struct demi_op *tail = ctx->ready_tail;
+	struct demi_op *tail = ctx->ready.prev;
 
 	op->state = DEMI_OP_READY;
 	op->seq = ctx->seq++;
-	op->next = NULL;
+	op->next = demi_op_ring_head(&ctx->ready);
 	op->prev = tail;
-	ctx->ready_tail = op;
-	if (tail)
-		tail->next = op;
-	else
-		ctx->ready_head = op;
+	tail->next = op;
+	ctx->ready.prev = op;
 }
 
-static inline void demi_op_unready_inline(struct demi_ctx *ctx, struct demi_op *op)
+static inline void demi_op_unready_inline(struct demi_op *op)
 {
-	struct demi_op *next = op->next, *prev = op->prev;
-
-	if (prev)
-		prev->next = next;
-	else
-		ctx->ready_head = next;
-	if (next)
-		next->prev = prev;
-	else
-		ctx->ready_tail = prev;
+	op->prev->next = op->next;
+	op->next->prev = op->prev;
 }
 
 static inline void demi_op_set_pushed_inline(struct demi_op *op)

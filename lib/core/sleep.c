@@ -83,7 +83,7 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
 	atomic_thread_fence(memory_order_seq_cst);
 	demi_ctx_poll(ctx);
-	return !ctx->ready_head && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
+	return demi_op_ring_empty(&ctx->ready) && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
 }
 
 /* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
@@ -176,7 +176,7 @@ int demi_ctx_arm(struct demi_ctx *ctx)
 {
 	demi_ctx_flush(ctx);
 	demi_ctx_poll(ctx);
-	if (ctx->ready_head)
+	if (!demi_op_ring_empty(&ctx->ready))
 		return -EAGAIN;
 	if (!begin_sleep(ctx)) {
 		end_sleep(ctx, false);

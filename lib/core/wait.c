@@ -26,23 +26,25 @@ static bool timeout_ok(const struct timespec *t)
 }
 
 /* Something is ready: others' turn now and then all the same (design, statement 9). */
-static inline int poll_sometimes(struct demi_ctx *ctx)
+static inline void poll_now(struct demi_ctx *ctx)
 {
-	if (demi_unlikely(ctx->poll_in <= 1)) {
-		ctx->poll_in = POLL_EVERY + 1;
-		demi_ctx_poll(ctx);
-	}
-	ctx->poll_in--;
-	return 0;
+	ctx->poll_in = POLL_EVERY;
+	demi_ctx_poll(ctx);
+}
+
+static inline void poll_sometimes(struct demi_ctx *ctx)
+{
+	if (demi_unlikely(--ctx->poll_in == 0))
+		poll_now(ctx);
 }
 
 static inline void consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out)
 {
-	demi_op_unready_inline(ctx, op);
+	demi_op_unready_inline(op);
 	demi_op_copy_result(qr_out, op);
 	demi_op_release_inline(ctx, op);
 	/* what was put off goes before the application may turn to something else */
-	if (demi_unlikely(ctx->flush_wanted) && !ctx->ready_head)
+	if (demi_unlikely(ctx->flush_wanted) && demi_op_ring_empty(&ctx->ready))
 		demi_ctx_flush(ctx);
 }
 
@@ -63,10 +65,14 @@ int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec
 static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
 					       const struct timespec *timeout)
 {
-	int err = -EINVAL;
+	int err = 0;
 
-	if (qr_out && op && op->state != DEMI_OP_FREE && timeout_ok(timeout))
-		err = op->state == DEMI_OP_READY ? poll_sometimes(ctx) : demi_wait_op(ctx, op, timeout);
+	if (!qr_out || !op || op->state == DEMI_OP_FREE || !timeout_ok(timeout))
+		return demi_leave(ctx, -EINVAL);
+	if (op->state != DEMI_OP_READY)
+		err = demi_wait_op(ctx, op, timeout);
+	else if (ctx->poll_in == 0)
+		poll_now(ctx);
 	if (!err)
 		consume(ctx, op, qr_out);
 	return demi_leave(ctx, err);
@@ -82,9 +88,8 @@ DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct
 	ctx->busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
 	op = demi_op_lookup(&ctx->ops, qt);
-	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || ctx->poll_in <= 1))
+	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || --ctx->poll_in == 0))
 		return wait_slow(ctx, qr_out, op, timeout);
-	ctx->poll_in--;
 	consume(ctx, op, qr_out);
 	return demi_leave(ctx, 0);
 }
@@ -110,13 +115,11 @@ static bool any_direct(struct demi_ctx *ctx, struct demi_waiter *w)
 /* Search the whole array, and leave hints so that it is not searched again while it stays the same. */
 static bool any_search(struct demi_ctx *ctx, struct demi_waiter *w)
 {
-	struct demi_op *first = NULL;
+	struct demi_op *first = NULL, *op;
 
-	for (struct demi_op *op = ctx->ready_head; op; op = op->next)
-		op->hint = HINT_ABSENT;
+	demi_op_ring_for_each(op, &ctx->ready) op->hint = HINT_ABSENT;
 	for (uint32_t i = 0; i < w->num_qts; i++) {
-		struct demi_op *op = demi_op_find(&ctx->ops, w->qts[i]);
-
+		op = demi_op_find(&ctx->ops, w->qts[i]);
 		if (!op)
 			continue;
 		op->hint = i;
@@ -136,7 +139,10 @@ static bool any_search(struct demi_ctx *ctx, struct demi_waiter *w)
  */
 static bool any_hinted(struct demi_ctx *ctx, struct demi_waiter *w)
 {
-	for (struct demi_op *op = ctx->ready_head; op; op = op->next) {
+	struct demi_op *op;
+
+	demi_op_ring_for_each(op, &ctx->ready)
+	{
 		if (op->hint < w->num_qts && w->qts[op->hint] == op->res.qr_qt) {
 			w->op = op;
 			w->pos = op->hint;
@@ -150,7 +156,7 @@ static bool any_hinted(struct demi_ctx *ctx, struct demi_waiter *w)
 
 static bool found_any(struct demi_ctx *ctx, struct demi_waiter *w)
 {
-	if (!ctx->ready_head)
+	if (demi_op_ring_empty(&ctx->ready))
 		return false;
 	return w->num_qts <= ANY_DIRECT ? any_direct(ctx, w) : any_hinted(ctx, w);
 }
@@ -169,8 +175,7 @@ static void any_begin(struct demi_ctx *ctx, struct demi_waiter *w)
 		return;
 	}
 	/* another array: what is ready may be in it */
-	for (op = ctx->ready_head; op; op = op->next)
-		op->hint = DEMI_OP_HINT_UNKNOWN;
+	demi_op_ring_for_each(op, &ctx->ready) op->hint = DEMI_OP_HINT_UNKNOWN;
 }
 
 static int wait_any(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
@@ -269,7 +274,7 @@ DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[
 
 static bool found_next(struct demi_ctx *ctx, struct demi_waiter *w)
 {
-	return ctx->ready_head != NULL;
+	return !demi_op_ring_empty(&ctx->ready);
 }
 
 DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_qrs_out, const struct timespec *timeout)
@@ -285,14 +290,14 @@ DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_q
 		return demi_leave(ctx, -EINVAL);
 	if (demi_unlikely(!ctx->ops.live))
 		return demi_leave(ctx, -ENOENT);
-	if (ctx->ready_head)
+	if (!demi_op_ring_empty(&ctx->ready))
 		poll_sometimes(ctx);
 	else
 		err = demi_wait_for(ctx, &w, timeout);
 	if (demi_unlikely(err))
 		return demi_leave(ctx, err);
-	while (n < num_qrs && ctx->ready_head)
-		consume(ctx, ctx->ready_head, &qr_out[n++]);
+	while (n < num_qrs && !demi_op_ring_empty(&ctx->ready))
+		consume(ctx, ctx->ready.next, &qr_out[n++]);
 	*num_qrs_out = n;
 	return demi_leave(ctx, 0);
 }

@@ -59,7 +59,7 @@ struct memq {
 	uint32_t refs; /* descriptors */
 	struct memq_seg *ring; /* capacity is a power of two or 0 */
 	uint32_t cap, head, count; /* in segments */
-	size_t bytes; /* charged, against demi_config.push_limit_bytes */
+	size_t bytes, limit; /* charged; demi_config.push_limit_bytes */
 	struct demi_op_list pops; /* of any context */
 	pthread_mutex_t lock;
 	int export_fd; /* a memfd whose inode is the queue's name in this process; -1 */
@@ -248,7 +248,7 @@ static inline int enqueue(struct demi_ctx *ctx, struct memq *m, const struct mem
 		return -EPIPE;
 	if (m->pops.head && give_to_waiter(ctx, m, elem))
 		return 0;
-	if (charge > demi_config.push_limit_bytes - m->bytes)
+	if (charge > m->limit - m->bytes)
 		return -ENOBUFS;
 	if (m->cap - m->count < elem->n && ring_grow(m))
 		return -ENOMEM;
@@ -266,27 +266,26 @@ static inline void copy_small(void *to, const void *from, size_t len)
 	memcpy(to, from, len);
 }
 
-/* The usual case on its own: one small segment, and nobody waits. false: it is not so. */
-static inline bool push_small(struct demi_ctx *ctx, struct memq *m, const demi_sgarray_t *sga)
+/* The usual case on its own: one small segment, nobody waits, no lock. false: it is not so. */
+static inline bool push_small(struct memq *m, const demi_sgarray_t *sga)
 {
 	uint32_t len = sga->sga_segs[0].sgaseg_len;
 	struct memq_seg *seg;
-	size_t charge = memq_charge(len, 1);
 	void *buf;
 
-	if (sga->sga_numsegs != 1 || len - 1 >= COPY_BELOW - 1 || m->shared || m->ended || m->pops.head ||
-	    m->count == m->cap || charge > demi_config.push_limit_bytes - m->bytes)
+	if (demi_unlikely(sga->sga_numsegs != 1 || len - 1 >= COPY_BELOW - 1 || m->shared || m->ended || m->pops.head ||
+			  m->count == m->cap || memq_charge(len, 1) > m->limit - m->bytes))
 		return false;
 	buf = demi_heap_alloc(len);
-	if (!buf)
+	if (demi_unlikely(!buf))
 		return false;
-	copy_small(buf, sga->sga_segs[0].sgaseg_buf, len);
-	ctx->count.copied_bytes += len;
 	seg = ring_at(m, m->count++);
 	seg->buf = buf;
-	seg->len = len;
 	seg->more = 0;
-	m->bytes += charge;
+	len = sga->sga_segs[0].sgaseg_len;
+	seg->len = len;
+	m->bytes += memq_charge(len, 1);
+	copy_small(buf, sga->sga_segs[0].sgaseg_buf, len);
 	return true;
 }
 
@@ -309,19 +308,19 @@ static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq 
 static int memq_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
 		     socklen_t tolen)
 {
-	struct demi_ctx *ctx = q->ctx;
 	struct memq *m = memq_of(q);
-	int err;
+	int err = 0;
 
 	if (demi_unlikely(to != NULL))
 		return -EOPNOTSUPP;
-	if (!push_small(ctx, m, sga)) {
-		err = push_any(ctx, m, sga);
-		if (err)
-			return err;
-	}
+	if (push_small(m, sga))
+		q->ctx->count.copied_bytes += sga->sga_segs[0].sgaseg_len;
+	else
+		err = push_any(q->ctx, m, sga);
+	if (demi_unlikely(err))
+		return err;
 	demi_op_set_pushed_inline(op);
-	demi_op_ready_inline(ctx, op);
+	demi_op_ready_inline(q->ctx, op);
 	return 0;
 }
 
@@ -483,6 +482,7 @@ static struct memq *memq_alloc(void)
 	}
 	m->refs = 1;
 	m->max_segs = 1;
+	m->limit = demi_config.push_limit_bytes;
 	m->export_fd = -1;
 	return m;
 }
