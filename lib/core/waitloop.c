@@ -7,6 +7,7 @@
 #define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
 #define CLOCK_EVERY 16 /* polls between two readings of the clock */
 #define LATE_NS 10000000
+#define SPIN_PAYS 16 /* times spin_us */
 
 static int validate(struct demi_ctx *ctx, struct demi_waiter *w, uint32_t limit)
 {
@@ -59,15 +60,18 @@ static uint64_t deadline_of(const struct timespec *timeout, uint64_t now_ns)
 	return now_ns + (uint64_t)timeout->tv_sec * 1000000000 + (uint64_t)timeout->tv_nsec;
 }
 
-/* Spinning that found nothing is worth less the next time, spinning that did is worth more. */
-static void adapt(struct demi_ctx *ctx, bool spinning_helped)
+/*
+ * How long the next wait spins. A wait that was over within a few spins' time, spinning or asleep, says that
+ * spinning pays: all of spin_us then. Longer ones say that it is wasted: half as long, down to a sixteenth.
+ */
+static void adapt(struct demi_ctx *ctx, uint64_t waited_ns)
 {
 	uint64_t max_ns = (uint64_t)demi_config.spin_us * 1000;
 
 	if (!ctx->spin_ns)
 		return;
-	if (spinning_helped)
-		ctx->spin_ns = ctx->spin_ns * 2 < max_ns ? ctx->spin_ns * 2 : max_ns;
+	if (waited_ns < SPIN_PAYS * max_ns)
+		ctx->spin_ns = max_ns;
 	else if (ctx->spin_ns > max_ns / 16 + 1)
 		ctx->spin_ns /= 2;
 }
@@ -82,7 +86,7 @@ static int take_wakeup(struct demi_ctx *ctx)
 static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
 {
 	uint64_t now_ns = demi_now_ns(), deadline_ns = deadline_of(timeout, now_ns);
-	uint64_t spin_until_ns = now_ns + ctx->spin_ns;
+	uint64_t start_ns = now_ns, spin_until_ns = now_ns + ctx->spin_ns;
 	int err;
 
 	for (unsigned int i = 1;; i++) {
@@ -92,12 +96,11 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 				return err;
 			if (now_ns >= deadline_ns)
 				return -ETIMEDOUT;
-			adapt(ctx, false);
 			break;
 		}
 		if (poll_once(ctx, w)) {
 			ctx->count.spins++;
-			adapt(ctx, true);
+			adapt(ctx, 0);
 			return 0;
 		}
 		err = take_wakeup(ctx);
@@ -115,8 +118,10 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 			demi_ctx_flush(ctx);
 		if (ctx->seq == seq)
 			demi_ctx_sleep(ctx, deadline_ns);
-		if ((ctx->seq != seq && w->found(ctx, w)) || poll_once(ctx, w))
+		if ((ctx->seq != seq && w->found(ctx, w)) || poll_once(ctx, w)) {
+			adapt(ctx, demi_now_ns() - start_ns);
 			return 0;
+		}
 		err = take_wakeup(ctx);
 		if (err)
 			return err;
