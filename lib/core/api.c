@@ -26,14 +26,19 @@ static inline int enter_queue(struct demi_ctx **ctx, struct demi_queue **q, int 
 	return demi_likely(*q) ? 0 : demi_leave(*ctx, -EBADF);
 }
 
+static __attribute__((noinline)) int leave_refused(struct demi_ctx *ctx, struct demi_op *op, int err)
+{
+	demi_op_release(ctx, op);
+	return demi_leave(ctx, err);
+}
+
 /* A started operation's token goes out; a refused one is taken back. */
 static inline int leave_started(struct demi_ctx *ctx, struct demi_op *op, demi_qtoken_t *qt_out, int err)
 {
 	if (demi_unlikely(err))
-		demi_op_release(ctx, op);
-	else
-		*qt_out = op->res.qr_qt;
-	return demi_leave(ctx, err);
+		return leave_refused(ctx, op, err);
+	*qt_out = op->res.qr_qt;
+	return demi_leave(ctx, 0);
 }
 
 static bool addr_ok(const struct sockaddr *addr, socklen_t size)
@@ -194,8 +199,8 @@ DEMI_PUBLIC int demi_open_pipe(int *memqd_out, const char *name)
 
 /* ---- the data path ---- */
 
-static inline int push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga, const struct sockaddr *to,
-		       socklen_t tolen)
+static inline __attribute__((always_inline)) int push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
+						      const struct sockaddr *to, socklen_t tolen)
 {
 	struct demi_queue *q;
 	struct demi_ctx *ctx;
@@ -227,7 +232,7 @@ DEMI_PUBLIC int demi_pushto(demi_qtoken_t *qt_out, int sockqd, const demi_sgarra
 	return push(qt_out, sockqd, sga, dest_addr, size);
 }
 
-static inline int pop(demi_qtoken_t *qt_out, int qd, size_t size)
+static inline __attribute__((always_inline)) int pop(demi_qtoken_t *qt_out, int qd, size_t size)
 {
 	struct demi_queue *q;
 	struct demi_ctx *ctx;
