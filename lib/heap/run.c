@@ -3,6 +3,7 @@
 
 #include "heap/span.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 /* Lists of free runs: by exact length up to 32 spans (2 MiB), above that one per power of two. */
@@ -96,6 +97,7 @@ static struct demi_span *take(size_t n, size_t align, enum demi_span_kind kind, 
 /* Pages of runs of 2 MiB and more go back to the kernel; smaller pieces would only split huge pages. */
 static void purge(void)
 {
+	int saved = errno; /* free() keeps it */
 	unsigned int b;
 
 	for (b = NEXACT - 1; b < NBINS; b++) {
@@ -110,6 +112,7 @@ static void purge(void)
 		}
 	}
 	purge_at = dirty_spans + PURGE_SPANS;
+	errno = saved;
 }
 
 void demi_run_give(struct demi_span *s, size_t n, bool clean)
