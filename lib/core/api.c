@@ -15,15 +15,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Enter, with the open queue that @qd names. */
-static inline int enter_queue(struct demi_ctx **ctx, struct demi_queue **q, int qd)
+/* Enter, with the open queue that @qd names; or NULL, and *err is what the call is to return. */
+static inline struct demi_queue *enter_queue(struct demi_ctx **out, int qd, int *err)
 {
-	int err = demi_enter(ctx);
+	struct demi_ctx *ctx = demi_enter(err);
+	struct demi_queue *q;
 
-	if (demi_unlikely(err))
-		return err;
-	*q = demi_queue_find(&(*ctx)->queues, qd);
-	return demi_likely(*q) ? 0 : demi_leave(*ctx, -EBADF);
+	if (demi_unlikely(!ctx))
+		return NULL;
+	q = demi_queue_find(&ctx->queues, qd);
+	if (demi_unlikely(!q))
+		*err = demi_leave(ctx, -EBADF);
+	*out = ctx;
+	return q;
 }
 
 static __attribute__((noinline)) int leave_refused(struct demi_ctx *ctx, struct demi_op *op, int err)
@@ -82,8 +86,8 @@ DEMI_PUBLIC int demi_socket(int *sockqd_out, int domain, int type, int protocol)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	b = ctx->main_backend;
 	if (!sockqd_out)
@@ -103,8 +107,8 @@ DEMI_PUBLIC int demi_open(int *qd_out, const char *path, int flags, mode_t mode)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	b = ctx->main_backend;
 	if (!qd_out || !path)
@@ -128,8 +132,8 @@ DEMI_PUBLIC int demi_queue(int *qd_out)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!qd_out)
 		return demi_leave(ctx, -EINVAL);
@@ -145,8 +149,8 @@ DEMI_PUBLIC int demi_queue_export(int *fd_out, int qd)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, fd_out ? q->ops->export_fd(q, fd_out) : -EINVAL);
 }
@@ -157,8 +161,8 @@ DEMI_PUBLIC int demi_queue_import(int *qd_out, int fd)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!qd_out || fd < 0)
 		return demi_leave(ctx, -EINVAL);
@@ -176,8 +180,8 @@ static int make_pipe(int (*make)(struct demi_ctx *, const char *, struct demi_qu
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!qd_out || !name)
 		return demi_leave(ctx, -EINVAL);
@@ -207,8 +211,8 @@ static inline __attribute__((always_inline)) int push(demi_qtoken_t *qt_out, int
 	struct demi_op *op;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (demi_unlikely(err))
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	if (demi_unlikely(!qt_out || !sga_ok(sga)))
 		return demi_leave(ctx, -EINVAL);
@@ -239,8 +243,8 @@ static inline __attribute__((always_inline)) int pop(demi_qtoken_t *qt_out, int 
 	struct demi_op *op;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (demi_unlikely(err))
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	if (demi_unlikely(!qt_out || !size))
 		return demi_leave(ctx, -EINVAL);
@@ -268,8 +272,8 @@ DEMI_PUBLIC int demi_accept(demi_qtoken_t *qt_out, int sockqd)
 	struct demi_op *op;
 	int err;
 
-	err = enter_queue(&ctx, &q, sockqd);
-	if (err)
+	q = enter_queue(&ctx, sockqd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	if (!qt_out)
 		return demi_leave(ctx, -EINVAL);
@@ -287,8 +291,8 @@ DEMI_PUBLIC int demi_connect(demi_qtoken_t *qt_out, int sockqd, const struct soc
 	struct demi_op *op;
 	int err;
 
-	err = enter_queue(&ctx, &q, sockqd);
-	if (err)
+	q = enter_queue(&ctx, sockqd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	if (!qt_out || !addr_ok(addr, size))
 		return demi_leave(ctx, -EINVAL);
@@ -305,8 +309,8 @@ DEMI_PUBLIC int demi_cancel(demi_qtoken_t qt)
 	struct demi_op *op;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	op = demi_op_find(&ctx->ops, qt);
 	if (!op)
@@ -319,7 +323,7 @@ DEMI_PUBLIC int demi_cancel(demi_qtoken_t qt)
 DEMI_PUBLIC int demi_blocking_push(int qd, const demi_sgarray_t *sga)
 {
 	demi_qresult_t qr;
-	demi_qtoken_t qt;
+	demi_qtoken_t qt = 0;
 	int err;
 
 	err = demi_push(&qt, qd, sga);
@@ -336,7 +340,7 @@ DEMI_PUBLIC int demi_blocking_pop(demi_sgarray_t *sga_out, int qd)
 {
 	bool interrupted = false;
 	demi_qresult_t qr;
-	demi_qtoken_t qt;
+	demi_qtoken_t qt = 0;
 	int err;
 
 	if (!sga_out)
@@ -364,8 +368,8 @@ DEMI_PUBLIC int demi_close(int qd)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	demi_queue_close(q);
 	return demi_leave(ctx, 0);
@@ -377,8 +381,8 @@ DEMI_PUBLIC int demi_bind(int sockqd, const struct sockaddr *addr, socklen_t siz
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, sockqd);
-	if (err)
+	q = enter_queue(&ctx, sockqd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, addr_ok(addr, size) ? q->ops->bind(q, addr, size) : -EINVAL);
 }
@@ -389,8 +393,8 @@ DEMI_PUBLIC int demi_listen(int sockqd, int backlog)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, sockqd);
-	if (err)
+	q = enter_queue(&ctx, sockqd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, backlog > 0 ? q->ops->listen(q, backlog) : -EINVAL);
 }
@@ -401,8 +405,8 @@ DEMI_PUBLIC int demi_shutdown(int qd, int how)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return demi_leave(ctx, -EINVAL);
@@ -415,8 +419,8 @@ DEMI_PUBLIC int demi_setsockopt(int qd, int level, int optname, const void *optv
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, optval && optlen ? q->ops->setsockopt(q, level, optname, optval, optlen) : -EINVAL);
 }
@@ -427,8 +431,8 @@ DEMI_PUBLIC int demi_getsockopt(int qd, int level, int optname, void *optval, so
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, optval && optlen ? q->ops->getsockopt(q, level, optname, optval, optlen) : -EINVAL);
 }
@@ -439,8 +443,8 @@ DEMI_PUBLIC int demi_getpeername(int qd, struct sockaddr *addr, socklen_t *addrl
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, addr && addrlen ? q->ops->getpeername(q, addr, addrlen) : -EINVAL);
 }
@@ -451,8 +455,8 @@ DEMI_PUBLIC int demi_getsockname(int qd, struct sockaddr *addr, socklen_t *addrl
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, addr && addrlen ? q->ops->getsockname(q, addr, addrlen) : -EINVAL);
 }
@@ -464,8 +468,8 @@ DEMI_PUBLIC int demi_lseek(off_t *off_out, int qd, off_t offset, int whence)
 	off_t off;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	err = q->ops->lseek(q, offset, whence, &off);
 	if (!err && off_out)
@@ -479,8 +483,8 @@ DEMI_PUBLIC int demi_truncate(int qd, off_t length)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = enter_queue(&ctx, &q, qd);
-	if (err)
+	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!q))
 		return err;
 	return demi_leave(ctx, length >= 0 ? q->ops->truncate(q, length) : -EINVAL);
 }
@@ -490,8 +494,8 @@ DEMI_PUBLIC int demi_counter(uint64_t *value_out, const char *name)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!value_out || !name)
 		return demi_leave(ctx, -EINVAL);

@@ -19,17 +19,18 @@
 /* Why the calling thread may not enter @ctx, a positive errno. Kept out of line: nobody is in a hurry here. */
 int demi_enter_refused(const struct demi_ctx *ctx);
 
-/* 0 and the context, or the positive errno that the call is to return. */
-static inline int demi_enter(struct demi_ctx **out)
+/* The calling thread's context; or NULL, and *err is the positive errno that the call is to return. */
+static inline struct demi_ctx *demi_enter(int *err)
 {
 	struct demi_ctx *ctx = demi_ctx_self;
 
-	*out = ctx;
-	if (demi_unlikely(!ctx || ctx->busy))
-		return demi_enter_refused(ctx);
+	if (demi_unlikely(!ctx || ctx->busy)) {
+		*err = demi_enter_refused(ctx);
+		return NULL;
+	}
 	ctx->busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	return 0;
+	return ctx;
 }
 
 /* Turns an internal result into the public one: the one place where the sign changes. */

@@ -41,7 +41,7 @@ static uint64_t first_token(uint32_t slot)
 	return ((r >> 1 | DEMI_OP_SLOTS) & ~(uint64_t)(DEMI_OP_SLOTS - 1)) | slot;
 }
 
-int demi_op_table_grow(struct demi_op_table *t)
+struct demi_op *demi_op_table_grow(struct demi_op_table *t)
 {
 	size_t have = t->count * sizeof(struct demi_op);
 	size_t want = have ? 2 * have : GROW_BYTES;
@@ -51,7 +51,7 @@ int demi_op_table_grow(struct demi_op_table *t)
 	if (want > TABLE_BYTES)
 		want = TABLE_BYTES;
 	if (want == have || mprotect((char *)t->ops + have, want - have, PROT_READ | PROT_WRITE))
-		return -ENOMEM;
+		return NULL;
 	count = (uint32_t)(want / sizeof(struct demi_op));
 	token = first_token(t->count);
 	for (uint32_t i = count; i-- > t->count;) {
@@ -60,7 +60,7 @@ int demi_op_table_grow(struct demi_op_table *t)
 		t->free = &t->ops[i];
 	}
 	t->count = count;
-	return 0;
+	return t->free;
 }
 
 struct demi_op *demi_op_alloc(struct demi_ctx *ctx, struct demi_queue *q, demi_opcode_t opcode)

@@ -147,7 +147,7 @@ struct demi_op_table {
 };
 
 int demi_op_table_init(struct demi_op_table *t);
-int demi_op_table_grow(struct demi_op_table *t); /* more free operations */
+struct demi_op *demi_op_table_grow(struct demi_op_table *t); /* the first of more free operations; or NULL */
 void demi_op_table_destroy(struct demi_op_table *t);
 
 /* A PENDING operation on @q with a new token; NULL when there is no memory or no slot. */
@@ -175,7 +175,8 @@ static inline struct demi_op *demi_op_find(const struct demi_op_table *t, demi_q
 }
 
 /*
- * Fill in a result; what a queue kept in priv and qr_value is lost. @err is a positive errno. An sga's segments become the popper's.
+ * Fill in a result; what a queue kept in priv and qr_value is lost. @err is a positive errno. An sga's segments
+ * become the popper's.
  */
 void demi_op_set_pushed(struct demi_op *op); /* also for connect */
 void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga);

@@ -22,9 +22,9 @@ static inline struct demi_op *demi_op_alloc_inline(struct demi_ctx *ctx, struct 
 	struct demi_op *op = t->free;
 
 	if (__builtin_expect(!op, 0)) {
-		if (demi_op_table_grow(t))
+		op = demi_op_table_grow(t);
+		if (!op)
 			return NULL;
-		op = t->free;
 	}
 	t->free = op->next;
 	t->live++;

@@ -194,8 +194,8 @@ DEMI_PUBLIC int demi_wait_any(demi_qresult_t *qr_out, int *ready_offset, const d
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (demi_unlikely(!qr_out || !ready_offset || !qts || num_qts < 1 || !timeout_ok(timeout)))
 		return demi_leave(ctx, -EINVAL);
@@ -215,8 +215,8 @@ DEMI_PUBLIC int demi_wait_some(demi_qresult_t qrs_out[], int offsets_out[], int 
 	struct demi_ctx *ctx;
 	int err, n = 0;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!qrs_out || !offsets_out || max_qrs < 1 || !num_out || !qts || num_qts < 1 || !timeout_ok(timeout))
 		return demi_leave(ctx, -EINVAL);
@@ -250,10 +250,10 @@ DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[
 {
 	struct demi_waiter w = { .found = found_all, .qts = qts, .num_qts = (uint32_t)num_qts };
 	struct demi_ctx *ctx;
-	int err;
+	int err = 0;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!qrs_out || !qts || num_qts < 1 || !timeout_ok(timeout))
 		return demi_leave(ctx, -EINVAL);
@@ -281,10 +281,10 @@ DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_q
 {
 	struct demi_waiter w = { .found = found_next };
 	struct demi_ctx *ctx;
-	int err, n = 0;
+	int err = 0, n = 0;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (demi_unlikely(!qr_out || num_qrs < 1 || !num_qrs_out || !timeout_ok(timeout)))
 		return demi_leave(ctx, -EINVAL);
@@ -309,8 +309,8 @@ DEMI_PUBLIC int demi_wait_fd(int *fd_out)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	if (!fd_out)
 		return demi_leave(ctx, -EINVAL);
@@ -325,8 +325,8 @@ DEMI_PUBLIC int demi_wait_arm(void)
 	struct demi_ctx *ctx;
 	int err;
 
-	err = demi_enter(&ctx);
-	if (err)
+	ctx = demi_enter(&err);
+	if (demi_unlikely(!ctx))
 		return err;
 	return demi_leave(ctx, demi_ctx_arm(ctx));
 }

@@ -106,17 +106,18 @@ static void drop_segs(const struct memq_seg *seg, uint32_t n)
 /* Copy @n segments into one object; an empty one needs none. */
 static int gather(struct demi_ctx *ctx, struct memq_seg *seg, const demi_sgaseg_t *from, uint32_t n, size_t bytes)
 {
-	char *p = NULL;
+	char *p;
 
+	seg->buf = NULL;
+	seg->len = (uint32_t)bytes;
+	if (!bytes)
+		return 0;
 	if (bytes > UINT32_MAX)
 		return -EMSGSIZE;
-	if (bytes) {
-		p = demi_heap_alloc(bytes);
-		if (!p)
-			return -ENOMEM;
-	}
+	p = demi_heap_alloc(bytes);
+	if (!p)
+		return -ENOMEM;
 	seg->buf = p;
-	seg->len = (uint32_t)bytes;
 	ctx->count.copied_bytes += bytes;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!from[i].sgaseg_len)
