@@ -73,8 +73,8 @@ static void empty_event_fd(struct demi_ctx *ctx)
 }
 
 /*
- * From here on whoever posts makes the epoll fd readable. True: nothing is ready, the context may
- * sleep. False: something came in between and `sleeping` is clear again.
+ * From here on whoever posts makes the epoll fd readable. True: nothing is ready and nothing
+ * is to be flushed, the context may sleep. False: something came in between and `sleeping` is clear again.
  */
 static bool begin_sleep(struct demi_ctx *ctx)
 {
@@ -83,7 +83,9 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
 	atomic_thread_fence(memory_order_seq_cst);
 	demi_ctx_poll(ctx);
-	return demi_op_ring_empty(&ctx->ready) && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
+	/* what this poll has put off (the rest of a stream) would wait for as long as the thread sleeps */
+	return !ctx->flush_wanted && demi_op_ring_empty(&ctx->ready) &&
+	       !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
 }
 
 /* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
