@@ -65,6 +65,6 @@ struct demi_backend {
 };
 
 /* How a context gets its backends; -errno. demi_config says which. */
-int demi_uring_create(struct demi_ctx *ctx, struct demi_backend **out) __attribute__((weak));
+int demi_uring_create(struct demi_ctx *ctx, struct demi_backend **out);
 
 #endif /* DEMI_CORE_BACKEND_H */
