@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The reserved range of addresses, the areas that are taken from it, and the devices that want to know. */
 
+#include "heap/debug.h"
 #include "heap/span.h"
 
 #include <errno.h>
@@ -402,6 +403,7 @@ void demi_heap_hook_del(struct demi_heap_hook *h)
 
 static void fork_prepare(void)
 {
+	demi_debug_lock();
 	pthread_mutex_lock(&demi_heap_grow_lock);
 	pthread_mutex_lock(&demi_heap_lock);
 	pthread_mutex_lock(&meta_lock);
@@ -412,6 +414,7 @@ static void fork_parent(void)
 	pthread_mutex_unlock(&meta_lock);
 	pthread_mutex_unlock(&demi_heap_lock);
 	pthread_mutex_unlock(&demi_heap_grow_lock);
+	demi_debug_unlock();
 }
 
 /*
@@ -423,6 +426,7 @@ static void fork_child(void)
 	static const pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
 	static const pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
+	demi_debug_forked();
 	meta_lock = plain;
 	demi_heap_lock = plain;
 	demi_heap_grow_lock = recursive;

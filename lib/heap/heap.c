@@ -10,11 +10,12 @@
 
 #include "core/ctx.h"
 #include "core/log.h"
+#include "heap/debug.h"
 #include "heap/object.h"
 
 #include <errno.h>
 
-bool demi_object_find(const void *p, struct demi_object *o)
+bool demi_object_locate(const void *p, struct demi_object *o)
 {
 	size_t at = demi_span_index(p);
 	struct demi_span *s;
@@ -50,6 +51,13 @@ bool demi_object_find(const void *p, struct demi_object *o)
 	return true;
 }
 
+bool demi_object_find(const void *p, struct demi_object *o)
+{
+	if (!demi_object_locate(p, o))
+		return false;
+	return !demi_heap.debug || o->span->kind == DEMI_SPAN_EXTERN || demi_debug_find(p, o);
+}
+
 static void *alloc_large(size_t align, size_t size, bool *zeroed)
 {
 	size_t n = (size + DEMI_SPAN_MASK) >> DEMI_SPAN_SHIFT, i;
@@ -58,8 +66,6 @@ static void *alloc_large(size_t align, size_t size, bool *zeroed)
 	uint32_t head;
 	bool clean;
 
-	if (demi_heap_init())
-		return NULL;
 	s = demi_run_alloc(n, align_spans, DEMI_SPAN_LARGE, &clean);
 	if (!s)
 		return NULL;
@@ -83,20 +89,13 @@ static unsigned int class_of_aligned(size_t align, size_t size)
 	return cls;
 }
 
-static void *alloc_any(size_t align, size_t size, bool *zeroed)
+static void *alloc_small(size_t align, size_t size)
 {
-	struct demi_thread_heap *h;
+	struct demi_thread_heap *h = demi_thread_heap_get();
 	struct demi_cache *c;
 	struct demi_slot *slot;
 	unsigned int cls;
 
-	if (!size)
-		size = 1;
-	if (size > PTRDIFF_MAX - DEMI_HUGE_SIZE || align > DEMI_HUGE_SIZE)
-		return NULL;
-	if (size > DEMI_CLASS_MAX || align > DEMI_CLASS_MAX)
-		return alloc_large(align, size, zeroed);
-	h = demi_thread_heap_get();
 	if (!h)
 		return NULL;
 	cls = align > 16 ? class_of_aligned(align, size) : demi_class_of(size);
@@ -106,6 +105,28 @@ static void *alloc_any(size_t align, size_t size, bool *zeroed)
 	slot = --c->top;
 	atomic_store_explicit(slot->ref, DEMI_OWNER_ONE, memory_order_relaxed);
 	return slot->p;
+}
+
+void *demi_heap_alloc_raw(size_t align, size_t size, struct demi_object *o)
+{
+	bool zeroed;
+	void *p = size > DEMI_CLASS_MAX || align > DEMI_CLASS_MAX ? alloc_large(align, size, &zeroed)
+								  : alloc_small(align, size);
+
+	return p && demi_object_locate(p, o) ? p : NULL;
+}
+
+static void *alloc_any(size_t align, size_t size, bool *zeroed)
+{
+	if (!size)
+		size = 1;
+	if (size > PTRDIFF_MAX - 2 * DEMI_HUGE_SIZE || align > DEMI_HUGE_SIZE || demi_heap_init())
+		return NULL;
+	if (demi_heap.debug)
+		return demi_debug_alloc(align, size);
+	if (size > DEMI_CLASS_MAX || align > DEMI_CLASS_MAX)
+		return alloc_large(align, size, zeroed);
+	return alloc_small(align, size);
 }
 
 void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed)
@@ -138,6 +159,20 @@ void *demi_heap_alloc_aligned(size_t align, size_t size)
 	return demi_heap_alloc_any(align, size, &zeroed);
 }
 
+void demi_heap_release_raw(struct demi_object *o)
+{
+	struct demi_cache *c = o->span->cache;
+	unsigned int cls = o->span->cls;
+
+	if (o->span->kind == DEMI_SPAN_LARGE) {
+		demi_run_free(o->span, o->span->run, false);
+		return;
+	}
+	if (c->top >= c->end)
+		demi_thread_flush(o->span->owner, cls, demi_classes[cls].cache_max / 2);
+	*c->top++ = (struct demi_slot){ (void *)o->start, o->ref };
+}
+
 /* The word is 0 and the object nobody's: it goes back to where it came from. */
 static void release(struct demi_object *o)
 {
@@ -146,20 +181,16 @@ static void release(struct demi_object *o)
 
 	if (demi_exiting)
 		return;
-	if (o->span->kind == DEMI_SPAN_LARGE) {
-		demi_run_free(o->span, o->span->run, false);
-		return;
-	}
 	if (o->span->kind == DEMI_SPAN_EXTERN) {
 		demi_extern_release(o);
 		return;
 	}
-	if (owner == demi_thread_heap) {
-		struct demi_cache *c = o->span->cache;
-
-		if (c->top == c->end)
-			demi_thread_flush(owner, o->span->cls, demi_classes[o->span->cls].cache_max / 2);
-		*c->top++ = (struct demi_slot){ p, o->ref };
+	if (demi_heap.debug) {
+		demi_debug_release(o);
+		return;
+	}
+	if (o->span->kind == DEMI_SPAN_LARGE || owner == demi_thread_heap) {
+		demi_heap_release_raw(o);
 		return;
 	}
 	head = atomic_load_explicit(&owner->remote, memory_order_relaxed);
@@ -167,6 +198,15 @@ static void release(struct demi_object *o)
 		*(void **)p = head;
 	} while (!atomic_compare_exchange_weak_explicit(&owner->remote, &head, p, memory_order_release,
 							memory_order_relaxed));
+}
+
+void demi_object_misuse(const void *p, const char *what)
+{
+	if (demi_span_index(p) >= DEMI_HEAP_SPANS)
+		return;
+	if (demi_heap.debug)
+		demi_debug_misuse(p, what);
+	demi_warn("heap: %s of %p, which is not a live object (DEMI_HEAP=debug tells more)", what, p);
 }
 
 int demi_object_free_slow(const void *p, bool exact)
@@ -177,7 +217,7 @@ int demi_object_free_slow(const void *p, bool exact)
 	if (demi_exiting)
 		return 0;
 	if (!demi_object_find(p, &o) || (exact && o.start != (uintptr_t)p))
-		return -EINVAL;
+		goto misuse;
 	w = atomic_load_explicit(o.ref, memory_order_acquire);
 	if (w == DEMI_OWNER_ONE) {
 		atomic_store_explicit(o.ref, 0, memory_order_relaxed);
@@ -186,12 +226,16 @@ int demi_object_free_slow(const void *p, bool exact)
 	}
 	do {
 		if (!(w & DEMI_OWNER_MASK))
-			return -EINVAL;
+			goto misuse;
 	} while (!atomic_compare_exchange_weak_explicit(o.ref, &w, w - DEMI_OWNER_ONE, memory_order_acq_rel,
 							memory_order_acquire));
 	if (w == DEMI_OWNER_ONE)
 		release(&o);
 	return 0;
+
+misuse: /* nothing happens, but the author may want to know */
+	demi_object_misuse(p, "free");
+	return -EINVAL;
 }
 
 int demi_heap_free(void *p)
@@ -234,7 +278,11 @@ static __attribute__((noinline)) int lend_slow(const void *p, size_t len)
 	if (!demi_object_find(p, &o) || len > o.size - ((uintptr_t)p - o.start))
 		return -EFAULT;
 	ret = ref_add(o.ref, DEMI_LEND_ONE, DEMI_LEND_MASK);
-	return ret == -EINVAL ? -EFAULT : ret;
+	if (ret != -EINVAL)
+		return ret;
+	if (demi_heap.debug)
+		demi_debug_misuse(p, "use");
+	return -EFAULT;
 }
 
 int demi_heap_lend(const void *p, size_t len)
@@ -325,6 +373,6 @@ bool demi_object_alone(const void *p)
 {
 	struct demi_object o;
 
-	return demi_object_find(p, &o) && o.start == (uintptr_t)p &&
+	return !demi_heap.debug && demi_object_find(p, &o) && o.start == (uintptr_t)p &&
 	       atomic_load_explicit(o.ref, memory_order_acquire) == DEMI_OWNER_ONE;
 }

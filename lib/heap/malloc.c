@@ -49,6 +49,7 @@ DEMI_PUBLIC void *demi_realloc(void *ptr, size_t size)
 	}
 	have = demi_malloc_usable_size(ptr);
 	if (!have) {
+		demi_object_misuse(ptr, "realloc");
 		errno = EINVAL;
 		return NULL;
 	}

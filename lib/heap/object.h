@@ -11,7 +11,10 @@ int demi_object_free_slow(const void *p, bool exact);
 /* The owners of the object that @p is in, and where it begins; 0: none. */
 unsigned int demi_object_owners(const void *p, uintptr_t *start);
 
-/* Is @p the start of an object with one owner and no lend? */
+/* The program does @what with a pointer that it must not: a warning, or, in debug mode, the end. */
+void demi_object_misuse(const void *p, const char *what);
+
+/* Is @p the start of an object with one owner and no lend, that may stay where it is? Never in debug mode. */
 bool demi_object_alone(const void *p);
 
 static inline void *demi_object_alloc(size_t size)

@@ -47,8 +47,10 @@ static bool can_free(const demi_sgarray_t *sga)
 		owners = demi_object_owners(sga->sga_segs[i].sgaseg_buf, &start[i]);
 		for (k = 0; k < i; k++)
 			need += start[k] == start[i];
-		if (owners < need)
+		if (owners < need) {
+			demi_object_misuse(sga->sga_segs[i].sgaseg_buf, "free");
 			return false;
+		}
 	}
 	return true;
 }

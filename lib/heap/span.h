@@ -81,6 +81,7 @@ struct demi_span {
 	union {
 		uint64_t *free_bits; /* small: objects that are neither allocated nor in a cache */
 		struct demi_heap_extern *ext;
+		struct demi_debug_record *large_record; /* debug mode */
 	};
 };
 _Static_assert(sizeof(struct demi_span) == 64, "one cache line");
@@ -134,7 +135,7 @@ struct demi_class {
 	uint32_t size, magic;
 	uint16_t count, cache_max;
 	uint32_t refs_bytes; /* one word more than objects: 0, for pointers behind the last one */
-	uint32_t meta_bytes; /* reference words and free_bits of a span */
+	uint32_t meta_bytes; /* reference words and free_bits of a span; in debug mode its records follow */
 };
 extern struct demi_class demi_classes[DEMI_NCLASS];
 /* By size, for the sizes that the fast path knows: where in struct demi_thread_heap the cache is. */
@@ -164,7 +165,8 @@ struct demi_span *demi_run_alloc(size_t n, size_t align_spans, enum demi_span_ki
 void demi_run_free(struct demi_span *s, size_t n, bool clean);
 
 /* thread.c */
-struct demi_thread_heap *demi_thread_heap_get(void); /* the caller's, made if need be; NULL without memory */
+/* The caller's, made if need be; NULL without memory. In debug mode the one of all threads. */
+struct demi_thread_heap *demi_thread_heap_get(void);
 bool demi_thread_refill(struct demi_thread_heap *h, unsigned int cls); /* at least one in the cache */
 void demi_thread_flush(struct demi_thread_heap *h, unsigned int cls, size_t keep);
 bool demi_thread_scavenge(void); /* what threads that ended left; demi_heap_lock is held */
@@ -177,6 +179,8 @@ struct demi_object {
 	size_t size;
 };
 bool demi_object_find(const void *p, struct demi_object *o);
+/* The same without regard to debug mode: the memory that the object is in. */
+bool demi_object_locate(const void *p, struct demi_object *o);
 
 /* extern.c */
 bool demi_extern_find(struct demi_span *s, uintptr_t p, struct demi_object *o);
@@ -184,6 +188,9 @@ void demi_extern_release(struct demi_object *o);
 
 /* The allocator proper, behind the fast paths. NULL with errno ENOMEM. */
 void *demi_heap_alloc_slow(size_t size);
+/* Memory out of the caller's thread heap without debug mode's red zones, and back. */
+void *demi_heap_alloc_raw(size_t align, size_t size, struct demi_object *o);
+void demi_heap_release_raw(struct demi_object *o);
 /* @zeroed: set if the memory is known to be all 0. */
 void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed);
 

@@ -55,7 +55,8 @@ static uint64_t *bits_of(void *meta, unsigned int cls)
 static void *meta_new(unsigned int cls)
 {
 	const struct demi_class *c = &demi_classes[cls];
-	void *meta = demi_meta_alloc(c->meta_bytes);
+	size_t records = demi_heap.debug ? c->count * sizeof(struct demi_debug_record *) : 0;
+	void *meta = demi_meta_alloc(c->meta_bytes + records);
 	unsigned int i;
 
 	if (!meta)
@@ -91,8 +92,8 @@ static struct demi_span *span_new(struct demi_thread_heap *h, unsigned int cls)
 	s->free_bits = bits_of(meta, cls);
 	s->cls = (uint8_t)cls;
 	s->count = s->nfree = c->count;
-	s->size = c->size;
-	s->magic = c->magic;
+	s->size = demi_heap.debug ? 0 : (uint16_t)c->size;
+	s->magic = demi_heap.debug ? 0 : c->magic;
 	s->cache = &h->cache[cls];
 	s->owner = h;
 	avail_add(h, s);
@@ -178,7 +179,8 @@ static uint32_t fill_from(struct demi_thread_heap *h, struct demi_span *s, uint3
 
 			s->free_bits[w] &= s->free_bits[w] - 1;
 			left--;
-			c->top[(ptrdiff_t)left - n] = (struct demi_slot){ (void *)(addr + i * s->size), &s->refs[i] };
+			c->top[(ptrdiff_t)left - n] =
+				(struct demi_slot){ (void *)(addr + i * demi_classes[s->cls].size), &s->refs[i] };
 		}
 	}
 	return n;
@@ -294,12 +296,18 @@ void demi_heap_stop(void)
 
 struct demi_thread_heap *demi_thread_heap_get(void)
 {
+	static struct demi_thread_heap *shared;
 	struct demi_thread_heap *h = demi_thread_heap;
 
 	if (h != &nobody)
 		return h;
 	if (demi_heap_init())
 		return NULL;
+	if (demi_heap.debug) {
+		if (!shared)
+			shared = thread_heap_new();
+		return shared;
+	}
 	pthread_mutex_lock(&demi_heap_lock);
 	h = idle;
 	if (h)
