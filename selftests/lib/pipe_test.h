@@ -156,12 +156,12 @@ static inline uint64_t pipe_test_counter(const char *name)
 	return v;
 }
 
-/* Open @name as soon as it exists. */
+/* Open @name as soon as it exists and its maker lives. */
 static inline int pipe_test_open(const char *name)
 {
 	int qd = -1, err;
 
-	while ((err = demi_open_pipe(&qd, name)) == ENOENT)
+	while ((err = demi_open_pipe(&qd, name)) == ENOENT || err == ECONNREFUSED)
 		usleep(1000);
 	CHECK_EQ(err, 0);
 	return qd;
