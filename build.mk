@@ -29,6 +29,10 @@ DEMI_LDFLAGS := -pthread
 
 ifneq ($(SANITIZE),)
 INSTRUMENT := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+# gcc warns that it does not see what a fence orders; what is published is published by atomics anyway.
+ifneq ($(filter thread,$(subst $(comma), ,$(SANITIZE))),)
+INSTRUMENT += $(if $(findstring clang,$(CC)),,-Wno-tsan)
+endif
 endif
 ifneq ($(COVERAGE),)
 INSTRUMENT += --coverage -O0
