@@ -288,8 +288,12 @@ DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_q
 		return err;
 	if (demi_unlikely(!qr_out || num_qrs < 1 || !num_qrs_out || !timeout_ok(timeout)))
 		return demi_leave(ctx, -EINVAL);
-	if (demi_unlikely(!ctx->ops.live))
+	if (demi_unlikely(!ctx->ops.live)) { /* closed queues may drain all the same */
+		if (ctx->flush_wanted)
+			demi_ctx_flush(ctx);
+		demi_ctx_poll(ctx);
 		return demi_leave(ctx, -ENOENT);
+	}
 	if (!demi_op_ring_empty(&ctx->ready))
 		poll_sometimes(ctx);
 	else
@@ -339,7 +343,7 @@ DEMI_PUBLIC int demi_wakeup(demi_ctx_t *ctx)
 		return EINVAL;
 	atomic_store_explicit(&ctx->wakeup, 1, memory_order_relaxed);
 	/* pairs with the barrier of a context that goes to sleep */
-	demi_full_barrier();
+	atomic_thread_fence(memory_order_seq_cst);
 	demi_ctx_wake(ctx);
 	errno = saved;
 	return 0;
