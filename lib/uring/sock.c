@@ -366,9 +366,14 @@ static void sock_close(struct demi_queue *q)
 	}
 	if (s->armed && !s->stopping)
 		u->engine->recv_stop(s);
-	demi_uring_want_flush(u);
-	if (s->linger_s && linger_start(s))
+	if (s->linger_s && linger_start(s)) {
 		drop_all(s, ECANCELED);
+		return;
+	}
+	/* now: it may be the application's last call for a while */
+	demi_link_del(&s->tx_link);
+	demi_sock_flush(s);
+	u->engine->submit(u);
 }
 
 /* Only a system call and only if data would be lost silently: this may run inside a signal handler. */

@@ -6,7 +6,7 @@
 
 set -u
 top=$(cd .. && pwd)
-unset MAKEFLAGS MAKELEVEL MFLAGS DEPS
+unset MAKEFLAGS MAKELEVEL MFLAGS
 fail() {
 	echo "$*"
 	exit 1
@@ -27,7 +27,7 @@ for h in "$top"/include/demi/*.h; do
 	done
 done
 
-[ -z "$("$top/scripts/deps" build)" ] || fail "scripts/deps is not silent"
+[ -z "$(DEPS='' "$top/scripts/deps" build)" ] || fail "scripts/deps is not silent"
 mkdir -p "$TMPDIR/scripts"
 cp "$top/scripts/deps" "$TMPDIR/scripts/"
 echo "no-such-package-here build # a test" >"$TMPDIR/scripts/packages.txt"
