@@ -14,7 +14,7 @@ fail() {
 unset MAKEFLAGS MAKELEVEL MFLAGS
 command -v pkg-config >/dev/null || { echo "no pkg-config" && exit 77; }
 
-run_make() { make -C "$top" DEPS=no BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr "$@" >"$TMPDIR/log" 2>&1; }
+run_make() { make -C "$top" -o all DEPS=no BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr "$@" >"$TMPDIR/log" 2>&1; }
 run_make install || { cat "$TMPDIR/log" && fail "make install"; }
 for f in include/demi/demi.h lib/libdemi.so lib/libdemi.so.0 lib/libdemi.a lib/libdemi-malloc.so \
 	lib/pkgconfig/demi.pc share/man/man3/demi_push.3 share/man/man7/libdemi.7 share/doc/demi/README.md; do
