@@ -82,8 +82,11 @@ static int probe_ctx(uint64_t n, const struct opts *o)
 	return ret ? ret : print_result(json_pack("{s:I}", "ctx_kib", (json_int_t)(after - before)));
 }
 
-/* A child that connects @n plain sockets to @addr and keeps them until its standard input ends. */
-static pid_t start_clients(const struct sockaddr_in *addr, uint64_t n, int *stop_fd)
+/*
+ * A child that connects @n plain sockets to @addr and keeps them until *@stop_fd is closed; @other is an earlier
+ * child's, which this one must not keep open.
+ */
+static pid_t start_clients(const struct sockaddr_in *addr, uint64_t n, int *stop_fd, int other)
 {
 	int fds[2];
 	pid_t pid;
@@ -100,6 +103,8 @@ static pid_t start_clients(const struct sockaddr_in *addr, uint64_t n, int *stop
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(fds[1]);
+	if (other > 0)
+		close(other);
 	for (i = 0; i < n; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -183,7 +188,7 @@ static int idle_add(struct idle *s, int which, const struct sockaddr_in *addr, u
 {
 	int ret;
 
-	s->pid[which] = start_clients(addr, n, &s->stop_fd[which]);
+	s->pid[which] = start_clients(addr, n, &s->stop_fd[which], which ? s->stop_fd[0] : 0);
 	if (s->pid[which] < 0)
 		return errno;
 	ret = accept_and_pop(s->listener, n);
@@ -247,11 +252,12 @@ static int probe_socket(uint64_t n, const struct opts *o)
 
 struct ping {
 	int in_fd, out_fd; /* exported queues */
-	uint64_t rounds;
+	uint64_t want; /* sleeps of both together */
+	struct ping *other;
 	unsigned int seed;
-	bool first;
-	atomic_ullong done;
-	uint64_t sleeps;
+	bool first; /* pushes first, and says when to end */
+	atomic_ullong done; /* rounds */
+	_Atomic uint64_t sleeps;
 	atomic_int ret; /* -1: still running */
 };
 
@@ -266,41 +272,69 @@ static void jitter(unsigned int *seed)
 		cpu_relax();
 }
 
+#define PING_LAST UINT64_MAX
+#define PING_COUNT_EVERY 1024 /* rounds between two looks at the counter of sleeps */
+
+static int ping_push(struct ping *p, int out, demi_sgarray_t *msg, uint64_t value)
+{
+	demi_qresult_t qr;
+	demi_qtoken_t qt;
+	int ret;
+
+	memcpy(msg->sga_segs[0].sgaseg_buf, &value, sizeof(value));
+	jitter(&p->seed);
+	ret = demi_push(&qt, out, msg);
+	return ret ? ret : demi_wait(&qr, qt, NULL);
+}
+
+static int ping_pop(int in, uint64_t *value)
+{
+	demi_qresult_t qr;
+	demi_qtoken_t qt;
+	int ret = demi_pop(&qt, in);
+
+	if (!ret)
+		ret = demi_wait(&qr, qt, NULL);
+	if (ret)
+		return ret;
+	if (qr.qr_opcode != DEMI_OPC_POP)
+		return EPROTO;
+	memcpy(value, qr.qr_value.sga.sga_segs[0].sgaseg_buf, sizeof(*value));
+	return demi_sgafree(&qr.qr_value.sga);
+}
+
+/* One round: the first pushes and pops, the other pops and pushes what it got. */
+static int ping_round(struct ping *p, int in, int out, demi_sgarray_t *msg, uint64_t *value)
+{
+	uint64_t got;
+	int ret;
+
+	if (!p->first) {
+		ret = ping_pop(in, value);
+		return ret ? ret : ping_push(p, out, msg, *value);
+	}
+	ret = ping_push(p, out, msg, *value);
+	if (!ret)
+		ret = ping_pop(in, &got);
+	return ret ? ret : got == *value ? 0 : EBADMSG;
+}
+
 static int ping_loop(struct ping *p, int in, int out)
 {
-	demi_sgarray_t msg = demi_sgaalloc(8);
-	demi_qtoken_t push, pop;
-	demi_qresult_t qr;
-	uint64_t i;
+	demi_sgarray_t msg = demi_sgaalloc(sizeof(uint64_t));
+	uint64_t i, sleeps, value = 0;
 	int ret = msg.sga_numsegs ? 0 : ENOMEM;
 
-	for (i = 0; i < p->rounds && !ret; i++) {
-		memcpy(msg.sga_segs[0].sgaseg_buf, &i, 8);
-		if (p->first) {
-			jitter(&p->seed);
-			ret = demi_push(&push, out, &msg);
-			if (!ret)
-				ret = demi_wait(&qr, push, NULL);
-		}
-		if (!ret)
-			ret = demi_pop(&pop, in);
-		if (!ret)
-			ret = demi_wait(&qr, pop, NULL);
-		if (!ret && qr.qr_opcode != DEMI_OPC_POP)
-			ret = EPROTO;
-		if (!ret && memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, &i, 8))
-			ret = EBADMSG;
-		if (!ret)
-			ret = demi_sgafree(&qr.qr_value.sga);
-		if (!ret && !p->first) {
-			jitter(&p->seed);
-			ret = demi_push(&push, out, &msg);
-			if (!ret)
-				ret = demi_wait(&qr, push, NULL);
-		}
-		atomic_store_explicit(&p->done, i + 1, memory_order_relaxed);
+	for (i = 1; value != PING_LAST && !ret; i++) {
+		if (p->first)
+			value = p->sleeps + p->other->sleeps >= p->want ? PING_LAST : i;
+		ret = ping_round(p, in, out, &msg, &value);
+		atomic_store_explicit(&p->done, i, memory_order_relaxed);
+		if (i % PING_COUNT_EVERY == 0 && !demi_counter(&sleeps, "sleeps"))
+			p->sleeps = sleeps;
 	}
-	demi_counter(&p->sleeps, "sleeps");
+	if (!demi_counter(&sleeps, "sleeps"))
+		p->sleeps = sleeps;
 	return ret;
 }
 
@@ -365,7 +399,8 @@ static int probe_sleepwake(uint64_t n, const struct opts *o)
 	b.in_fd = a.out_fd;
 	b.out_fd = a.in_fd;
 	a.first = true;
-	a.rounds = b.rounds = n / 2 + n / 50; /* some waits find their element without having slept */
+	a.want = n;
+	a.other = &b;
 	a.seed = 1;
 	b.seed = 2;
 	atomic_store(&a.ret, -1);
