@@ -74,7 +74,7 @@ void demi_ctx_post(struct demi_op *op)
 	} while (!atomic_compare_exchange_weak_explicit(&ctx->inbox, &head, op, memory_order_release,
 							memory_order_relaxed));
 	/* pairs with the barrier in demi_ctx_sleep(): publish, then read the sleeper's flag */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 	demi_ctx_wake(ctx);
 }
 

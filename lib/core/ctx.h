@@ -9,6 +9,7 @@
  */
 
 #include "core/backend.h"
+#include "core/barrier.h"
 #include "core/op.h"
 #include "core/queue.h"
 #include "core/timer.h"

@@ -81,7 +81,7 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	arm_backends(ctx);
 	atomic_store_explicit(&ctx->sleeping, 1, memory_order_relaxed);
 	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 	demi_ctx_poll(ctx);
 	/* what this poll has put off (the rest of a stream) would wait for as long as the thread sleeps */
 	return !ctx->flush_wanted && demi_op_ring_empty(&ctx->ready) &&

@@ -343,7 +343,7 @@ DEMI_PUBLIC int demi_wakeup(demi_ctx_t *ctx)
 		return EINVAL;
 	atomic_store_explicit(&ctx->wakeup, 1, memory_order_relaxed);
 	/* pairs with the barrier of a context that goes to sleep */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 	demi_ctx_wake(ctx);
 	errno = saved;
 	return 0;

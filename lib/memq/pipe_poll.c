@@ -45,7 +45,7 @@ static void say_sleeping(struct demi_pipe *p, uint32_t what)
 static void arm_late(struct demi_pipe *p)
 {
 	say_sleeping(p, wants(p));
-	atomic_thread_fence(memory_order_seq_cst); /* as in pipe_arm() */
+	demi_full_barrier(); /* as in pipe_arm() */
 	if (has_news(p))
 		demi_ctx_wake(p->q.ctx);
 }
@@ -97,7 +97,7 @@ static void flush_all(struct demi_pipe_backend *b)
 	if (!b->dirty)
 		return;
 	/* pairs with the fence of pipe_arm() in the peer: publish, then read its flag */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 	while ((p = b->dirty)) {
 		b->dirty = p->next_dirty;
 		if (atomic_load_explicit(&p->peer->sleeping, memory_order_relaxed) & p->unflushed &&
@@ -304,7 +304,7 @@ static void pipe_arm(struct demi_backend *backend)
 	for (struct demi_pipe *p = b->active; p; p = p->next_active)
 		say_sleeping(p, wants(p));
 	/* pairs with the fence of flush_all() in the peer: flag, then look again */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 }
 
 static void pipe_disarm(struct demi_backend *backend)

@@ -219,7 +219,7 @@ static void uring_arm(struct demi_uring *u)
 	if (r->event_fd >= 0)
 		io_uring_cq_eventfd_toggle(&r->ring, true);
 	/* pairs with the kernel's order: flag up, then look whether the eventfd is wanted */
-	atomic_thread_fence(memory_order_seq_cst);
+	demi_full_barrier();
 	if (io_uring_sq_ready(&r->ring) ||
 	    IO_URING_READ_ONCE(*r->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
 		enter(u);

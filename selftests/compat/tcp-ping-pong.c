@@ -19,7 +19,8 @@ static int pop_message(int qd, unsigned char *buf)
 		size_t len = pair_pop(qd, &qr);
 
 		HOLDS(got + len <= DATA_SIZE);
-		memcpy(buf + got, qr.qr_value.sga.sga_segs[0].sgaseg_buf, len);
+		if (len > 0)
+			memcpy(buf + got, qr.qr_value.sga.sga_segs[0].sgaseg_buf, len);
 		MUST(demi_sgafree(&qr.qr_value.sga));
 		if (len == 0) {
 			HOLDS(got == 0);

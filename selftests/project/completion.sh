@@ -4,6 +4,7 @@
 # The completion of demi-bench offers what the program itself lists.
 
 [ -x "$BUILD/tools/demi-bench" ] || { echo "demi-bench is not built" && exit 77; }
+# shellcheck source=/dev/null
 . ../scripts/demi-bench.bash
 complete_words() {
 	COMP_WORDS=(demi-bench "$@") COMP_CWORD=$#

@@ -11,7 +11,7 @@ fail() {
 	echo "$*"
 	exit 1
 }
-unset MAKEFLAGS MAKELEVEL MFLAGS
+unset MAKEFLAGS MAKELEVEL MFLAGS DEPS
 command -v pkg-config >/dev/null || { echo "no pkg-config" && exit 77; }
 
 run_make() { make -C "$top" -o all DEPS=no BUILD="$BUILD" DESTDIR="$dest" PREFIX=/usr "$@" >"$TMPDIR/log" 2>&1; }
