@@ -274,6 +274,7 @@ void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
 			demi_queue_close(q);
 	}
 	for (;;) {
+		atomic_store(&ctx->wakeup, 0); /* it would keep the context awake */
 		demi_ctx_flush(ctx);
 		demi_ctx_poll(ctx);
 		if (!backends_busy(ctx))

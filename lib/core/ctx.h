@@ -124,7 +124,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms);
  */
 void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
 
-/* Sleep until a wake fd is readable, a timer is due or @deadline_ns; returns at once if something is ready. */
+/* Sleep until a wake fd is readable, a timer is due or @deadline_ns; not at all if something completes meanwhile. */
 void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns);
 
 /* demi_wait_fd(), demi_wait_arm() and its end. */

@@ -73,19 +73,21 @@ static void empty_event_fd(struct demi_ctx *ctx)
 }
 
 /*
- * From here on whoever posts makes the epoll fd readable. True: nothing is ready and nothing
- * is to be flushed, the context may sleep. False: something came in between and `sleeping` is clear again.
+ * From here on whoever posts makes the epoll fd readable. True: the context may sleep. False: something was
+ * completed or put off in between, or demi_wakeup() was called. What was ready before does not count: it is
+ * nothing that the caller waits for.
  */
 static bool begin_sleep(struct demi_ctx *ctx)
 {
+	uint64_t seq = ctx->seq;
+
 	arm_backends(ctx);
 	atomic_store_explicit(&ctx->sleeping, 1, memory_order_relaxed);
 	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
 	demi_full_barrier();
 	demi_ctx_poll(ctx);
 	/* what this poll has put off (the rest of a stream) would wait for as long as the thread sleeps */
-	return !ctx->flush_wanted && demi_op_ring_empty(&ctx->ready) &&
-	       !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
+	return !ctx->flush_wanted && ctx->seq == seq && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
 }
 
 /* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
