@@ -51,6 +51,7 @@ struct demi_ctx {
 	/* demi_wait_any(): where the last result stood in which array */
 	const demi_qtoken_t *any_qts;
 	uint32_t any_num, any_last;
+	uint32_t any_skips; /* looks at absent operations until the next search */
 
 	uint8_t nbackends, next_backend;
 	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS];

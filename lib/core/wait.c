@@ -112,7 +112,11 @@ static bool any_direct(struct demi_ctx *ctx, struct demi_waiter *w)
 	return first != NULL;
 }
 
-/* Search the whole array, and leave hints so that it is not searched again while it stays the same. */
+/*
+ * Search the whole array, and leave hints so that it is not searched again while it stays the same. The program
+ * may have written a token that is marked absent into the array all the same, so the marks are believed for as
+ * many looks as a search costs, and never by a wait that would sleep: see validate().
+ */
 static bool any_search(struct demi_ctx *ctx, struct demi_waiter *w)
 {
 	struct demi_op *first = NULL, *op;
@@ -128,6 +132,7 @@ static bool any_search(struct demi_ctx *ctx, struct demi_waiter *w)
 	}
 	ctx->any_qts = w->qts;
 	ctx->any_num = w->num_qts;
+	ctx->any_skips = w->num_qts;
 	w->op = first;
 	w->pos = first ? first->hint : 0;
 	return first != NULL;
@@ -148,7 +153,7 @@ static bool any_hinted(struct demi_ctx *ctx, struct demi_waiter *w)
 			w->pos = op->hint;
 			return true;
 		}
-		if (op->hint != HINT_ABSENT)
+		if (op->hint != HINT_ABSENT || ctx->any_skips-- == 0)
 			return any_search(ctx, w);
 	}
 	return false;
@@ -168,14 +173,12 @@ static void any_begin(struct demi_ctx *ctx, struct demi_waiter *w)
 
 	if (w->num_qts <= ANY_DIRECT)
 		return;
-	if (ctx->any_qts == w->qts && ctx->any_num == w->num_qts) {
-		op = ctx->any_last < w->num_qts ? demi_op_find(&ctx->ops, w->qts[ctx->any_last]) : NULL;
-		if (op)
-			op->hint = ctx->any_last;
+	op = ctx->any_last < w->num_qts ? demi_op_find(&ctx->ops, w->qts[ctx->any_last]) : NULL;
+	if (op)
+		op->hint = ctx->any_last;
+	if (ctx->any_qts == w->qts && ctx->any_num == w->num_qts)
 		return;
-	}
-	/* another array: what is ready may be in it */
-	demi_op_ring_for_each(op, &ctx->ready) op->hint = DEMI_OP_HINT_UNKNOWN;
+	ctx->any_skips = 0; /* another array: what is ready may be in it */
 }
 
 static int wait_any(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)

@@ -9,15 +9,27 @@
 #define LATE_NS 10000000
 #define SPIN_PAYS 16 /* times spin_us */
 
+/*
+ * Look up up to @limit more of the tokens. 0, or -EINVAL; or 1: one was ready that demi_wait_any() believed absent from
+ * the array, and the wait is over.
+ */
 static int validate(struct demi_ctx *ctx, struct demi_waiter *w, uint32_t limit)
 {
 	uint32_t end = w->num_qts - w->validated < limit ? w->num_qts : w->validated + limit;
+	bool missed = false, bad = false;
 
-	for (; w->validated < end; w->validated++) {
-		if (!demi_op_find(&ctx->ops, w->qts[w->validated]))
-			return -EINVAL;
+	for (; w->validated < end && !bad; w->validated++) {
+		struct demi_op *op = demi_op_find(&ctx->ops, w->qts[w->validated]);
+
+		bad = !op;
+		missed |= op && op->state == DEMI_OP_READY && op->hint != w->validated;
 	}
-	return 0;
+	if (demi_unlikely(missed || bad)) {
+		ctx->any_skips = 0; /* search the whole array */
+		if (w->found(ctx, w))
+			return 1;
+	}
+	return bad ? -EINVAL : 0;
 }
 
 static uint64_t coarse_ns(void)
@@ -83,6 +95,7 @@ static int take_wakeup(struct demi_ctx *ctx)
 	return atomic_exchange(&ctx->wakeup, 0) ? -EINTR : 0;
 }
 
+/* 0 or 1: the wait is over. */
 static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
 {
 	uint64_t now_ns = demi_now_ns(), deadline_ns = deadline_of(timeout, now_ns);
@@ -141,12 +154,11 @@ int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct time
 	err = take_wakeup(ctx);
 	if (!err)
 		err = validate(ctx, w, once ? UINT32_MAX : VALIDATE_CHUNK);
-	if (err)
-		return err;
-	if (once)
+	if (!err && once)
 		return -ETIMEDOUT;
-	err = spin_and_sleep(ctx, w, timeout);
+	if (!err)
+		err = spin_and_sleep(ctx, w, timeout);
 	if (ctx->live_conns)
 		ctx->last_poll_ns = coarse_ns();
-	return err;
+	return err < 0 ? err : 0;
 }
