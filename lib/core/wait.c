@@ -17,25 +17,16 @@
 /* demi_op.hint */
 #define HINT_ABSENT (UINT32_MAX - 1) /* not in the array ctx->any_qts when that was searched whole */
 
-/* How many waits may be served from the ready list before the backends get their turn. */
-#define POLL_EVERY 32
-
 static bool timeout_ok(const struct timespec *t)
 {
 	return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
 }
 
 /* Something is ready: others' turn now and then all the same (design, statement 9). */
-static inline void poll_now(struct demi_ctx *ctx)
-{
-	ctx->poll_in = POLL_EVERY;
-	demi_ctx_poll(ctx);
-}
-
 static inline void poll_sometimes(struct demi_ctx *ctx)
 {
 	if (demi_unlikely(--ctx->poll_in == 0))
-		poll_now(ctx);
+		demi_wait_turn(ctx);
 }
 
 static inline void consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr_out)
@@ -71,8 +62,8 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 		return demi_leave(ctx, -EINVAL);
 	if (op->state != DEMI_OP_READY)
 		err = demi_wait_op(ctx, op, timeout);
-	else if (ctx->poll_in == 0)
-		poll_now(ctx);
+	else if (ctx->poll_in == 0 || --ctx->poll_in == 0)
+		demi_wait_turn(ctx);
 	if (!err)
 		consume(ctx, op, qr_out);
 	return demi_leave(ctx, err);

@@ -24,6 +24,9 @@ struct demi_waiter {
 /* 0 when @w is satisfied, or -ETIMEDOUT, -EINTR, -EINVAL. @w->found() was false before. */
 int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
 
+/* A turn for the backends in the middle of waits that are served from the ready list. */
+void demi_wait_turn(struct demi_ctx *ctx);
+
 /* Wait for @op without consuming it; as demi_wait_for(). */
 int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec *timeout);
 

@@ -6,6 +6,7 @@
 
 #define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
 #define CLOCK_EVERY 16 /* polls between two readings of the clock */
+#define POLL_EVERY 32 /* waits that may be served from the ready list before the backends get their turn */
 #define LATE_NS 10000000
 #define SPIN_PAYS 16 /* times spin_us */
 
@@ -53,6 +54,15 @@ static void note_entry(struct demi_ctx *ctx)
 	if (ctx->last_poll_ns && now_ns - ctx->last_poll_ns > LATE_NS)
 		ctx->count.late_entries++;
 	ctx->last_poll_ns = now_ns;
+}
+
+void demi_wait_turn(struct demi_ctx *ctx)
+{
+	ctx->poll_in = POLL_EVERY;
+	note_entry(ctx);
+	if (ctx->flush_wanted) /* nothing else submits it while there is always something ready */
+		demi_ctx_flush(ctx);
+	demi_ctx_poll(ctx);
 }
 
 static bool poll_once(struct demi_ctx *ctx, struct demi_waiter *w)
