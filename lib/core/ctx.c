@@ -335,10 +335,11 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 		close(ctx->timer_fd);
 	close(ctx->event_fd);
 	close(ctx->epoll_fd);
+	demi_ctx_self = NULL;
+	atomic_signal_fence(memory_order_seq_cst); /* a handler that ends the program walks no table that is gone */
 	demi_timers_destroy(&ctx->timers);
 	demi_op_table_destroy(&ctx->ops);
 	free(ctx->queues.slots);
-	demi_ctx_self = NULL;
 	demi_process_own_ctx(NULL);
 	ctx_give_back(ctx);
 }

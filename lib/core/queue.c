@@ -145,14 +145,16 @@ int demi_queue_install(struct demi_ctx *ctx, struct demi_queue *q, const struct 
 			return err;
 	}
 	q->qd = (int32_t)t->free;
-	t->free = (uint32_t)(t->slots[q->qd] >> 2);
-	t->slots[q->qd] = (uintptr_t)q;
-	t->open++;
 	q->ops = ops;
 	q->ctx = ctx;
 	q->holds = 1;
 	q->closed = false;
 	q->reset = false;
+	t->free = (uint32_t)(t->slots[q->qd] >> 2);
+	t->open++;
+	/* for a signal handler that ends the program: what is in the table is whole */
+	atomic_signal_fence(memory_order_seq_cst);
+	t->slots[q->qd] = (uintptr_t)q;
 	return 0;
 }
 
@@ -163,6 +165,7 @@ void demi_queue_free(struct demi_queue *q)
 	t->slots[q->qd] = free_slot(t->free);
 	t->free = (uint32_t)q->qd;
 	t->open--;
+	atomic_signal_fence(memory_order_seq_cst);
 	q->ops->destroy(q);
 }
 
