@@ -135,7 +135,7 @@ extern int demi_wait_arm(void);
  * If no wait is under way the next one that would have to wait returns EINTR (it is sticky, once).
  * The only call that any thread may make on another's context; async-signal-safe.
  *
- * Returns 0, or EINVAL (NULL).
+ * Returns 0, or EINVAL (NULL), EPERM (after fork in the child).
  */
 extern int demi_wakeup(demi_ctx_t *ctx);
 

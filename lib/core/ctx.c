@@ -330,7 +330,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 	drop_results(ctx);
 	if (ctx->queues.open)
 		demi_warn("%u queues left at the end of a context", ctx->queues.open);
-	atomic_store(&ctx->sleeping, 0);
+	demi_ctx_await_writes(ctx);
 	if (ctx->timer_fd >= 0)
 		close(ctx->timer_fd);
 	close(ctx->event_fd);

@@ -64,6 +64,7 @@ struct demi_ctx {
 
 	int epoll_fd; /* all wake fds; also demi_wait_fd() */
 	int event_fd; /* written by other threads and demi_wakeup() */
+	uint64_t writes_due; /* to event_fd: by threads that have cleared `sleeping` */
 	int timer_fd; /* the next timer, for a foreign loop; -1 until demi_wait_fd() */
 	struct demi_ctx *next_free; /* list of contexts that ended */
 
@@ -127,6 +128,9 @@ void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
 
 /* Sleep until a wake fd is readable, a timer is due or @deadline_ns; not at all if something completes meanwhile. */
 void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns);
+
+/* The event fd may be closed afterwards: whoever saw the context asleep has written it. */
+void demi_ctx_await_writes(struct demi_ctx *ctx);
 
 /* demi_wait_fd(), demi_wait_arm() and its end. */
 int demi_ctx_need_timer_fd(struct demi_ctx *ctx);

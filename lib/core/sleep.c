@@ -7,6 +7,7 @@
 #include "core/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -68,8 +69,10 @@ static void empty_event_fd(struct demi_ctx *ctx)
 	uint64_t count;
 
 	ctx->count.syscalls++;
-	if (read(ctx->event_fd, &count, sizeof(count)) == sizeof(count))
+	if (read(ctx->event_fd, &count, sizeof(count)) == sizeof(count)) {
 		ctx->count.wakes++;
+		ctx->writes_due -= count;
+	}
 }
 
 /*
@@ -93,11 +96,23 @@ static bool begin_sleep(struct demi_ctx *ctx)
 /* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
 static void end_sleep(struct demi_ctx *ctx, bool event)
 {
-	if (!atomic_exchange(&ctx->sleeping, 0))
+	if (!atomic_exchange(&ctx->sleeping, 0)) {
+		ctx->writes_due++;
 		event = true;
+	}
 	if (event)
 		empty_event_fd(ctx);
 	disarm_backends(ctx);
+}
+
+void demi_ctx_await_writes(struct demi_ctx *ctx)
+{
+	struct pollfd pfd = {.fd = ctx->event_fd, .events = POLLIN};
+
+	while (ctx->writes_due && !(pfd.revents & POLLNVAL)) {
+		if (poll(&pfd, 1, -1) > 0)
+			empty_event_fd(ctx);
+	}
 }
 
 static int epoll_sleep(int fd, struct epoll_event *ev, int n, uint64_t timeout_ns)

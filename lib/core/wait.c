@@ -335,6 +335,8 @@ DEMI_PUBLIC int demi_wakeup(demi_ctx_t *ctx)
 
 	if (!ctx)
 		return EINVAL;
+	if (demi_forked) /* the event fd is still the parent's */
+		return EPERM;
 	atomic_store_explicit(&ctx->wakeup, 1, memory_order_relaxed);
 	/* pairs with the barrier of a context that goes to sleep */
 	demi_full_barrier();
