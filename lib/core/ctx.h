@@ -66,6 +66,7 @@ struct demi_ctx {
 	int event_fd; /* written by other threads and demi_wakeup() */
 	uint64_t writes_due; /* to event_fd: by threads that have cleared `sleeping` */
 	int timer_fd; /* the next timer, for a foreign loop; -1 until demi_wait_fd() */
+	uint64_t timer_fd_ns; /* its deadline; UINT64_MAX: not set */
 	struct demi_ctx *next_free; /* list of contexts that ended */
 
 	/* Shared. */
@@ -136,6 +137,9 @@ void demi_ctx_await_writes(struct demi_ctx *ctx);
 int demi_ctx_need_timer_fd(struct demi_ctx *ctx);
 int demi_ctx_arm(struct demi_ctx *ctx);
 void demi_ctx_disarm(struct demi_ctx *ctx);
+
+/* A call ends while the wait fd is armed: it is readable if the call has completed or put off something. */
+void demi_ctx_leave_armed(struct demi_ctx *ctx);
 
 /* Fork and exit handlers, once per process; the context whose thread this is. */
 int demi_process_init(void);

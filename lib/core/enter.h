@@ -36,6 +36,8 @@ static inline struct demi_ctx *demi_enter(int *err)
 /* Turns an internal result into the public one: the one place where the sign changes. */
 static inline int demi_leave(struct demi_ctx *ctx, int err)
 {
+	if (demi_unlikely(ctx->armed))
+		demi_ctx_leave_armed(ctx);
 	atomic_signal_fence(memory_order_seq_cst);
 	ctx->busy = false;
 	return -err;

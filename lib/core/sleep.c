@@ -163,8 +163,9 @@ static void set_timer_fd(struct demi_ctx *ctx, uint64_t next)
 {
 	struct itimerspec its = { 0 };
 
-	if (ctx->timer_fd < 0)
+	if (ctx->timer_fd < 0 || next == ctx->timer_fd_ns)
 		return;
+	ctx->timer_fd_ns = next;
 	if (next != UINT64_MAX) {
 		its.it_value.tv_sec = (time_t)(next / 1000000000);
 		its.it_value.tv_nsec = (long)(next % 1000000000) + (next == 0);
@@ -180,6 +181,7 @@ int demi_ctx_need_timer_fd(struct demi_ctx *ctx)
 
 	if (ctx->timer_fd >= 0)
 		return 0;
+	ctx->timer_fd_ns = UINT64_MAX;
 	ctx->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (ctx->timer_fd < 0)
 		return -errno;
@@ -211,4 +213,11 @@ void demi_ctx_disarm(struct demi_ctx *ctx)
 	ctx->armed = false;
 	end_sleep(ctx, false);
 	set_timer_fd(ctx, UINT64_MAX);
+}
+
+void demi_ctx_leave_armed(struct demi_ctx *ctx)
+{
+	set_timer_fd(ctx, demi_timers_next(&ctx->timers));
+	if (!demi_op_ring_empty(&ctx->ready) || ctx->flush_wanted)
+		demi_ctx_wake(ctx);
 }
