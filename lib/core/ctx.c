@@ -181,13 +181,15 @@ static void ctx_give_back(struct demi_ctx *ctx)
 	pthread_mutex_unlock(&free_lock);
 }
 
-/* Spinning on the only CPU would keep away whoever is waited for. */
+/*
+ * Spinning on the only CPU that is allowed would keep away whoever is waited for. A program that gives its
+ * threads a CPU each says so after demi_init().
+ */
 static uint64_t first_spin_ns(void)
 {
 	cpu_set_t cpus;
 
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1 &&
-	    sysconf(_SC_NPROCESSORS_ONLN) == 1)
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1)
 		return 0;
 	return (uint64_t)demi_config.spin_us * 1000;
 }
