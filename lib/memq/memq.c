@@ -55,7 +55,7 @@ static inline size_t memq_charge(size_t bytes, uint32_t segs)
 struct memq {
 	bool shared; /* exported: other contexts may know it */
 	bool ended; /* shut down: no more pushes */
-	uint8_t max_segs; /* of one pop */
+	_Atomic(uint8_t) max_segs; /* of one pop; a push reads it before it takes the lock */
 	uint32_t refs; /* descriptors */
 	struct memq_seg *ring; /* capacity is a power of two or 0 */
 	uint32_t cap, head, count; /* in segments */
@@ -295,7 +295,7 @@ static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq 
 	struct memq_elem elem;
 	int err;
 
-	err = make_element(ctx, &elem, sga, m->max_segs);
+	err = make_element(ctx, &elem, sga, atomic_load_explicit(&m->max_segs, memory_order_relaxed));
 	if (err)
 		return err;
 	memq_lock(m);
@@ -447,9 +447,7 @@ static int memq_setsockopt(struct demi_queue *q, int level, int name, const void
 	memcpy(&v, val, sizeof(v));
 	if (v < 1 || v > DEMI_SGARRAY_MAXSIZE)
 		return -EINVAL;
-	memq_lock(m);
-	m->max_segs = (uint8_t)v;
-	memq_unlock(m);
+	atomic_store_explicit(&m->max_segs, (uint8_t)v, memory_order_relaxed);
 	return 0;
 }
 
@@ -460,9 +458,7 @@ static int memq_getsockopt(struct demi_queue *q, int level, int name, void *val,
 
 	if (level != DEMI_SOL || name != DEMI_SO_MAXSEGS)
 		return -ENOPROTOOPT;
-	memq_lock(m);
-	v = m->max_segs;
-	memq_unlock(m);
+	v = atomic_load_explicit(&m->max_segs, memory_order_relaxed);
 	if (*len > sizeof(v))
 		*len = sizeof(v);
 	memcpy(val, &v, *len);
