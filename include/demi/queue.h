@@ -43,7 +43,7 @@ extern int demi_queue_export(int *fd_out, int qd);
  * Several contexts may pop one memory queue: each element completes exactly one pop and wakes one
  * thread.
  *
- * Returns 0, or EINVAL (NULL; not an exported queue), EXDEV (a memory queue of another process),
+ * Returns 0, or EINVAL (NULL; not an exported queue, or closed by all), EXDEV (a memory queue of another process),
  * EPROTO (the other side does not speak this version), EBUSY, EMFILE, ENOMEM.
  */
 extern int demi_queue_import(int *qd_out, int fd);

@@ -68,6 +68,14 @@ struct memq {
 	struct memq *next; /* in `exported` */
 };
 
+/* What the exported memfd holds, so that it can be told from other files and from another process's. */
+struct memq_name {
+	uint64_t magic;
+	int64_t pid;
+};
+
+#define MEMQ_MAGIC 0x71756575652d3144
+
 struct memq_desc {
 	struct demi_queue q;
 	struct memq *m;
@@ -537,15 +545,16 @@ static void memq_destroy(struct demi_queue *q)
 
 static int set_exported(struct memq *m)
 {
+	struct memq_name name = {.magic = MEMQ_MAGIC, .pid = getpid()};
 	struct stat st;
 	int fd;
 
 	fd = memfd_create("demi-queue", MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st)) {
+	if (fstat(fd, &st) || write(fd, &name, sizeof(name)) != sizeof(name)) {
 		close(fd);
-		return -EINVAL;
+		return -ENOMEM;
 	}
 	m->export_fd = fd;
 	m->ino = st.st_ino;
@@ -620,12 +629,13 @@ int demi_memq_create(struct demi_ctx *ctx, struct demi_queue **out)
 
 int demi_memq_import(struct demi_ctx *ctx, int fd, struct demi_queue **out)
 {
+	struct memq_name name;
 	struct stat st;
 	struct memq *m;
 
 	if (fstat(fd, &st))
 		return -errno;
-	if (!S_ISREG(st.st_mode) || fcntl(fd, F_GET_SEALS) < 0)
+	if (!S_ISREG(st.st_mode) || pread(fd, &name, sizeof(name), 0) != sizeof(name) || name.magic != MEMQ_MAGIC)
 		return -EINVAL;
 	pthread_mutex_lock(&exported_lock);
 	for (m = exported; m; m = m->next) {
@@ -635,5 +645,7 @@ int demi_memq_import(struct demi_ctx *ctx, int fd, struct demi_queue **out)
 	if (m)
 		m->refs++;
 	pthread_mutex_unlock(&exported_lock);
-	return m ? memq_attach(ctx, m, out) : -EXDEV;
+	if (!m)
+		return name.pid == getpid() ? -EINVAL : -EXDEV; /* gone; or never here */
+	return memq_attach(ctx, m, out);
 }

@@ -9,7 +9,7 @@ struct demi_queue;
 
 int demi_memq_create(struct demi_ctx *ctx, struct demi_queue **out);
 
-/* @fd is a memfd from export_fd. -EXDEV: not of this process; -EINVAL: not an exported memory queue. */
+/* @fd is a memfd from export_fd. -EXDEV: not of this process; -EINVAL: not an exported memory queue, or gone. */
 int demi_memq_import(struct demi_ctx *ctx, int fd, struct demi_queue **out);
 
 #endif /* DEMI_MEMQ_MEMQ_H */
