@@ -322,6 +322,7 @@ DEMI_PUBLIC int demi_cancel(demi_qtoken_t qt)
 
 DEMI_PUBLIC int demi_blocking_push(int qd, const demi_sgarray_t *sga)
 {
+	bool interrupted = false;
 	demi_qresult_t qr;
 	demi_qtoken_t qt = 0;
 	int err;
@@ -330,9 +331,10 @@ DEMI_PUBLIC int demi_blocking_push(int qd, const demi_sgarray_t *sga)
 	if (err)
 		return err;
 	/* the bytes are lent until the push is done: an early end would leave them so */
-	do {
-		err = demi_wait(&qr, qt, NULL);
-	} while (err == EINTR);
+	while ((err = demi_wait(&qr, qt, NULL)) == EINTR)
+		interrupted = true;
+	if (interrupted) /* the next wait is told */
+		demi_wakeup(demi_ctx_self);
 	return err ? err : (int)qr.qr_ret;
 }
 
@@ -354,8 +356,12 @@ DEMI_PUBLIC int demi_blocking_pop(demi_sgarray_t *sga_out, int qd)
 	}
 	if (err)
 		return err;
+	if (interrupted && qr.qr_opcode == DEMI_OPC_FAILED && qr.qr_ret == ECANCELED)
+		return EINTR;
+	if (interrupted) /* the next wait is told */
+		demi_wakeup(demi_ctx_self);
 	if (qr.qr_opcode == DEMI_OPC_FAILED)
-		return interrupted && qr.qr_ret == ECANCELED ? EINTR : (int)qr.qr_ret;
+		return (int)qr.qr_ret;
 	*sga_out = qr.qr_value.sga;
 	return 0;
 }

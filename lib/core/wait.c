@@ -256,10 +256,15 @@ DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[
 	for (int i = 0; !err && i < num_qts; i++) {
 		struct demi_op *op = demi_op_find(&ctx->ops, qts[i]);
 
-		if (op)
+		if (op) {
 			consume(ctx, op, &qrs_out[i]);
-		else /* named twice */
-			qrs_out[i] = qrs_out[i - 1];
+			continue;
+		}
+		/* named twice: the result was given out, and nobody may free its memory twice */
+		memset(&qrs_out[i], 0, sizeof(qrs_out[i]));
+		qrs_out[i].qr_opcode = DEMI_OPC_FAILED;
+		qrs_out[i].qr_qt = qts[i];
+		qrs_out[i].qr_ret = EINVAL;
 	}
 	return demi_leave(ctx, err);
 }
