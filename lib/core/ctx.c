@@ -19,7 +19,7 @@
 
 __thread struct demi_ctx *demi_ctx_self;
 bool demi_forked;
-bool demi_exiting;
+atomic_bool demi_exiting;
 
 /* Contexts that ended, for reuse: their memory stays valid for late wake-ups. */
 static pthread_mutex_t free_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -81,8 +81,8 @@ extern __thread struct demi_ctx *demi_ctx_self __attribute__((tls_model("initial
 /* The process is the child of a fork: every call is EPERM. */
 extern bool demi_forked;
 
-/* The process ends: the heap frees nothing any more, nobody sleeps. */
-extern bool demi_exiting;
+/* The process ends: the heap frees nothing any more. Other threads still run and read it. */
+extern atomic_bool demi_exiting;
 
 /* What a call without a context answers: ENOSYS, or EPERM after fork. */
 int demi_ctx_missing(void);
