@@ -107,7 +107,7 @@ static void end_sleep(struct demi_ctx *ctx, bool event)
 
 void demi_ctx_await_writes(struct demi_ctx *ctx)
 {
-	struct pollfd pfd = {.fd = ctx->event_fd, .events = POLLIN};
+	struct pollfd pfd = { .fd = ctx->event_fd, .events = POLLIN };
 
 	while (ctx->writes_due && !(pfd.revents & POLLNVAL)) {
 		if (poll(&pfd, 1, -1) > 0)

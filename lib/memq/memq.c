@@ -545,7 +545,7 @@ static void memq_destroy(struct demi_queue *q)
 
 static int set_exported(struct memq *m)
 {
-	struct memq_name name = {.magic = MEMQ_MAGIC, .pid = getpid()};
+	struct memq_name name = { .magic = MEMQ_MAGIC, .pid = getpid() };
 	struct stat st;
 	int fd;
 
