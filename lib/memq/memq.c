@@ -89,10 +89,17 @@ static struct memq *memq_of(struct demi_queue *q)
 	return ((struct memq_desc *)q)->m;
 }
 
-static inline void memq_lock(struct memq *m)
+/*
+ * What others have completed for @ctx on this queue goes to its ready list first: pops complete in the order in
+ * which they were issued, whoever completes them.
+ */
+static inline void memq_lock(struct demi_ctx *ctx, struct memq *m)
 {
-	if (m->shared)
-		pthread_mutex_lock(&m->lock);
+	if (!m->shared)
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (atomic_load_explicit(&ctx->inbox, memory_order_relaxed))
+		demi_ctx_drain_inbox(ctx);
 }
 
 static inline void memq_unlock(struct memq *m)
@@ -306,7 +313,7 @@ static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq 
 	err = make_element(ctx, &elem, sga, atomic_load_explicit(&m->max_segs, memory_order_relaxed));
 	if (err)
 		return err;
-	memq_lock(m);
+	memq_lock(ctx, m);
 	err = enqueue(ctx, m, &elem);
 	memq_unlock(m);
 	if (err)
@@ -375,7 +382,7 @@ static __attribute__((noinline)) int pop_any(struct demi_queue *q, struct demi_o
 {
 	struct memq *m = memq_of(q);
 
-	memq_lock(m);
+	memq_lock(q->ctx, m);
 	if (m->count) {
 		take(q->ctx, m, op, max_bytes);
 	} else if (m->ended) {
@@ -404,7 +411,7 @@ static int memq_cancel(struct demi_queue *q, struct demi_op *op)
 	struct memq *m = memq_of(q);
 	int err = -EALREADY;
 
-	memq_lock(m);
+	memq_lock(q->ctx, m);
 	if (op->flags & OP_WAITING) {
 		demi_op_list_del(&m->pops, op);
 		refuse(q->ctx, op, ECANCELED);
@@ -431,7 +438,7 @@ static int memq_shutdown(struct demi_queue *q, int how)
 	struct memq *m = memq_of(q);
 	struct demi_op *op;
 
-	memq_lock(m);
+	memq_lock(q->ctx, m);
 	m->ended = true;
 	while ((op = demi_op_list_take(&m->pops))) {
 		demi_op_set_popped_buf(op, NULL, 0);
@@ -525,7 +532,7 @@ static void memq_close(struct demi_queue *q)
 	struct memq *m = memq_of(q);
 	struct demi_op *op, *next;
 
-	memq_lock(m);
+	memq_lock(q->ctx, m);
 	for (op = m->pops.head; op; op = next) {
 		next = op->next;
 		if (op->q == q) {
