@@ -106,7 +106,7 @@ static int reserve_all(void)
 	demi_heap.spans = (struct demi_span *)tables;
 	demi_heap.heads = (uint32_t *)(tables + spans_bytes);
 	demi_heap.reserved = len;
-	demi_heap.base = base;
+	atomic_store_explicit(&demi_heap.base, base, memory_order_release);
 	return 0;
 }
 
@@ -132,9 +132,9 @@ int demi_heap_init(void)
 	if (!demi_heap.ready) {
 		const char *env = secure_getenv("DEMI_HEAP");
 
+		demi_classes_init();
 		demi_heap.debug = option(env, "debug");
 		demi_heap.hugetlb = option(env, "hugetlb");
-		demi_classes_init();
 		ret = reserve_all();
 		if (!ret)
 			__atomic_store_n(&demi_heap.ready, true, __ATOMIC_RELEASE);
@@ -337,10 +337,10 @@ static int grow(size_t len)
 	return 0;
 }
 
-int demi_heap_grow(size_t nspans, size_t align_spans)
+int demi_heap_grow(size_t nspans, size_t used)
 {
 	size_t need = nspans << DEMI_SPAN_SHIFT;
-	int ret;
+	int ret = 0;
 
 	/* Areas begin at multiples of 2 MiB, which is the greatest alignment. */
 	if (demi_heap_init() || nspans > demi_heap.reserved >> DEMI_SPAN_SHIFT)
@@ -349,7 +349,8 @@ int demi_heap_grow(size_t nspans, size_t align_spans)
 	pthread_mutex_lock(&demi_heap_grow_lock);
 	if (!nareas && need > AREA_MIN - DEMI_HUGE_SIZE)
 		need += DEMI_HUGE_SIZE;
-	ret = grow(area_size(need));
+	if (demi_heap.used == used)
+		ret = grow(area_size(need));
 	if (ret && area_size(need) > need)
 		ret = grow(need);
 	pthread_mutex_unlock(&demi_heap_grow_lock);
@@ -436,6 +437,7 @@ static void fork_child(void)
 
 __attribute__((constructor)) static void at_load(void)
 {
+	demi_classes_init();
 	/* Without memory for it a child could find the locks taken; nothing else is lost. */
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

@@ -26,6 +26,8 @@ void demi_classes_init(void)
 {
 	unsigned int cls, i;
 
+	if (demi_classes[0].size)
+		return;
 	for (cls = 0; cls < DEMI_NCLASS; cls++) {
 		struct demi_class *c = &demi_classes[cls];
 

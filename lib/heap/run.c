@@ -148,14 +148,16 @@ void demi_run_give(struct demi_span *s, size_t n, bool clean)
 struct demi_span *demi_run_alloc(size_t n, size_t align, enum demi_span_kind kind, bool *clean)
 {
 	struct demi_span *s;
+	size_t used;
 
 	for (;;) {
 		pthread_mutex_lock(&demi_heap_lock);
 		s = take(n, align, kind, clean);
 		if (!s && demi_thread_scavenge())
 			s = take(n, align, kind, clean);
+		used = demi_heap.used;
 		pthread_mutex_unlock(&demi_heap_lock);
-		if (s || demi_heap_grow(n, align))
+		if (s || demi_heap_grow(n, used))
 			return s;
 	}
 }

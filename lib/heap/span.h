@@ -92,8 +92,8 @@ _Static_assert(sizeof(struct demi_span) == 64, "one cache line");
 #pragma GCC visibility push(hidden)
 
 struct demi_heap {
-	/* Before the first allocation far from any pointer. */
-	uintptr_t base;
+	/* Before the first allocation far from any pointer; written last: who reads it may read all else. */
+	_Atomic(uintptr_t) base;
 	/* Both tables have DEMI_HEAP_SPANS elements, of which those behind `used` can only be read. */
 	struct demi_span *spans;
 	uint32_t *heads; /* of spans of kind INNER: where their run began. May be stale: check */
@@ -142,7 +142,7 @@ extern struct demi_class demi_classes[DEMI_NCLASS];
 #define DEMI_FAST_MAX 1024
 extern uint16_t demi_cache_of[DEMI_FAST_MAX + 1];
 extern uint8_t demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
-void demi_classes_init(void);
+void demi_classes_init(void); /* at load, or at an allocation before that */
 
 static inline unsigned int demi_class_of(size_t size)
 {
@@ -152,7 +152,8 @@ static inline unsigned int demi_class_of(size_t size)
 
 /* area.c: the reservation, growth, the memory of the heap's own structures */
 int demi_heap_init(void); /* 0 or -ENOMEM: try again later */
-int demi_heap_grow(size_t nspans, size_t align_spans);
+/* 0: look again. @used is what demi_heap.used was when there was no run: others may have grown it since. */
+int demi_heap_grow(size_t nspans, size_t used);
 void *demi_meta_alloc(size_t size); /* zeroed, aligned to 64, never given back; takes no heap lock */
 int demi_range_take(size_t len, uintptr_t *out); /* for mappings of somebody else; multiples of 64 KiB */
 void demi_range_give(uintptr_t addr, size_t len);
@@ -197,7 +198,7 @@ void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed);
 /* Of any pointer: it is not the heap's if this is not less than DEMI_HEAP_SPANS. */
 static inline size_t demi_span_index(const void *p)
 {
-	return ((uintptr_t)p - demi_heap.base) >> DEMI_SPAN_SHIFT;
+	return ((uintptr_t)p - atomic_load_explicit(&demi_heap.base, memory_order_acquire)) >> DEMI_SPAN_SHIFT;
 }
 
 /* Of an address in the heap. */
@@ -208,7 +209,8 @@ static inline struct demi_span *demi_span_at(uintptr_t addr)
 
 static inline uintptr_t demi_span_addr(const struct demi_span *s)
 {
-	return demi_heap.base + ((uintptr_t)(s - demi_heap.spans) << DEMI_SPAN_SHIFT);
+	return atomic_load_explicit(&demi_heap.base, memory_order_relaxed) +
+	       ((uintptr_t)(s - demi_heap.spans) << DEMI_SPAN_SHIFT);
 }
 
 #pragma GCC visibility pop
