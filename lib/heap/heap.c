@@ -76,6 +76,7 @@ static void *alloc_large(size_t align, size_t size, bool *zeroed)
 	s->run = (uint32_t)n;
 	atomic_store_explicit(&s->large_ref, DEMI_OWNER_ONE, memory_order_relaxed);
 	*zeroed = clean;
+	demi_unpoison((void *)demi_span_addr(s), n << DEMI_SPAN_SHIFT);
 	return (void *)demi_span_addr(s);
 }
 
@@ -104,6 +105,7 @@ static void *alloc_small(size_t align, size_t size)
 		return NULL;
 	slot = --c->top;
 	atomic_store_explicit(slot->ref, DEMI_OWNER_ONE, memory_order_relaxed);
+	demi_unpoison(slot->p, demi_classes[cls].size);
 	return slot->p;
 }
 
@@ -164,6 +166,7 @@ void demi_heap_release_raw(struct demi_object *o)
 	struct demi_cache *c = o->span->cache;
 	unsigned int cls = o->span->cls;
 
+	demi_poison((void *)o->start, o->size);
 	if (o->span->kind == DEMI_SPAN_LARGE) {
 		demi_run_free(o->span, o->span->run, false);
 		return;
@@ -193,6 +196,7 @@ static void release(struct demi_object *o)
 		demi_heap_release_raw(o);
 		return;
 	}
+	demi_poison((char *)p + sizeof(head), o->size - sizeof(head));
 	head = atomic_load_explicit(&owner->remote, memory_order_relaxed);
 	do {
 		*(void **)p = head;

@@ -6,6 +6,23 @@
 
 #include "heap/span.h"
 
+/* In a build with AddressSanitizer free memory is poisoned: it finds the use after free. */
+#if defined(__SANITIZE_ADDRESS__)
+#define DEMI_HEAP_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DEMI_HEAP_ASAN 1
+#endif
+#endif
+#ifdef DEMI_HEAP_ASAN
+#include <sanitizer/asan_interface.h>
+#define demi_poison(p, len) __asan_poison_memory_region(p, len)
+#define demi_unpoison(p, len) __asan_unpoison_memory_region(p, len)
+#else
+#define demi_poison(p, len) ((void)0)
+#define demi_unpoison(p, len) ((void)0)
+#endif
+
 int demi_object_free_slow(const void *p, bool exact);
 
 /* The owners of the object that @p is in, and where it begins; 0: none. */
@@ -26,6 +43,7 @@ static inline void *demi_object_alloc(size_t size)
 		if (__builtin_expect(slot != c->begin, 1)) {
 			c->top = --slot;
 			atomic_store_explicit(slot->ref, DEMI_OWNER_ONE, memory_order_relaxed);
+			demi_unpoison(slot->p, demi_classes[demi_class_of(size)].size);
 			return slot->p;
 		}
 	}
@@ -63,6 +81,7 @@ static inline int demi_object_free(void *p, bool exact)
 	if (slot >= c->end)
 		goto slow;
 	atomic_store_explicit(ref, 0, memory_order_relaxed);
+	demi_poison(p, s->size);
 	slot->p = p;
 	slot->ref = ref;
 	c->top = slot + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a thread has of the heap: caches of free objects, the spans they come from. */
 
-#include "heap/span.h"
+#include "heap/object.h"
 
 #include <errno.h>
 
@@ -156,6 +156,7 @@ static void take_remote(struct demi_thread_heap *h, bool locked)
 		    atomic_load_explicit(o.ref, memory_order_relaxed))
 			break;
 		next = *(void **)p;
+		demi_poison(p, sizeof(next));
 		object_give(h, o.span, o.ref, locked);
 		p = next;
 	}
