@@ -47,6 +47,38 @@ for over in tcp udp unix; do
 		positive "$(value busy:$over kops_per_s)" || fail "no rate over $over"
 	done
 done
+# libdemi itself, over everything, with one message and with several under way.
+for over in tcp udp unix pipe; do
+	# shellcheck disable=SC2086
+	for w in 1 4; do
+		"$bench" echo -o $over -w $w $quick --json >out.json || fail "echo demi $over $w"
+		positive "$(value demi:$over rtt_p99_us)" || fail "no round trip of libdemi over $over"
+	done
+	# shellcheck disable=SC2086
+	"$bench" stream -o $over -s 4096 $quick --json >out.json || fail "stream demi $over"
+	positive "$(value demi:$over mib_per_s)" || fail "no throughput of libdemi over $over"
+done
+# shellcheck disable=SC2086
+{
+	"$bench" echo --framed -s 1000 -c 3 $quick >/dev/null || fail "framed"
+	"$bench" echo --load epoll --vs epoll -c 3 $quick --brief >out.txt || fail "one load for two servers"
+	grep -q '^demi<epoll:tcp' out.txt || fail "--brief: $(cat out.txt)"
+	"$bench" queue --vs ring-raw $quick >/dev/null || fail "queue"
+	"$bench" queue --threads 2 --vs ring-raw $quick >/dev/null || fail "queue of two threads"
+	"$bench" wait --outstanding 100 $quick >/dev/null || fail "wait any"
+	"$bench" wait --outstanding 100 --how next $quick >/dev/null || fail "wait next"
+	"$bench" heap --vs libc $quick >/dev/null || fail "heap"
+	"$bench" file --vs sync $quick >/dev/null || fail "file"
+	"$bench" file --read --vs sync $quick >/dev/null || fail "file read"
+	"$bench" file --durable -w 2 $quick >/dev/null || fail "file durable"
+}
+[ -z "$(find . -name 'demi-bench.tmp*')" ] || fail "a file was left behind"
+for what in memq heap wait-any-many wait-next-one dispatch polls; do
+	"$bench" insns $what 10 >/dev/null || fail "insns $what"
+done
+[ "$("$bench" probe sleepwake 2000 | tr -dc 0-9)" -ge 2000 ] || fail "sleepwake"
+[ "$("$bench" probe ctx | tr -dc 0-9)" -gt 0 ] || fail "ctx"
+
 # shellcheck disable=SC2086
 {
 	"$bench" stream --as epoll --vs busy --vs uring-raw $quick --json >out.json || fail "stream"

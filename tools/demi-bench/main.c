@@ -36,7 +36,7 @@ int finish(const struct opts *o, const struct report *r, int ret)
 
 	progress_clear();
 	if (r->done) {
-		bad = o->json ? report_json(r, stdout) : report_table(r, stdout);
+		bad = o->json ? report_json(r, stdout) : o->brief ? report_brief(r, stdout) : report_table(r, stdout);
 		if (bad)
 			warnx("standard output: %s", strerror(-bad));
 		if (o->csv && (bad = report_csv(r, o->csv)))

@@ -19,6 +19,7 @@ enum {
 	OPT_FRAMED,
 	OPT_SPIN,
 	OPT_JSON,
+	OPT_BRIEF,
 	OPT_CSV,
 	OPT_PLOT,
 	OPT_OUTSTANDING,
@@ -32,25 +33,19 @@ enum {
 /*
  * Which command an option is for is said by one letter, looked up in struct command: 'o' over,
  * 's' size, 'c' connections, 'w' window, 'l' load, 'f' framed, 't' tokens, 'h' how, 'q' threads, 'F' file,
- * 'p' plot. Everything else is common to all.
+ * 'p' plot and brief. Everything else is common to all.
  */
 static const struct {
 	int key;
 	char letter;
 } belongs[] = {
-	{ 'o', 'o' },
-	{ 's', 's' },
-	{ 'c', 'c' },
-	{ 'w', 'w' },
-	{ OPT_LOAD, 'l' },
-	{ OPT_FRAMED, 'f' },
-	{ OPT_HOW, 'h' },
-	{ OPT_FILE, 'F' },
-	{ OPT_DURABLE, 'F' },
-	{ OPT_READ, 'F' },
-	{ OPT_THREADS, 'q' },
-	{ OPT_PLOT, 'p' },
-	{ OPT_OUTSTANDING, 't' },
+	{ 'o', 'o' },	      { 's', 's' },
+	{ 'c', 'c' },	      { 'w', 'w' },
+	{ OPT_LOAD, 'l' },    { OPT_FRAMED, 'f' },
+	{ OPT_HOW, 'h' },     { OPT_FILE, 'F' },
+	{ OPT_DURABLE, 'F' }, { OPT_READ, 'F' },
+	{ OPT_THREADS, 'q' }, { OPT_PLOT, 'p' },
+	{ OPT_BRIEF, 'p' },   { OPT_OUTSTANDING, 't' },
 };
 
 static const struct argp_option options[] = {
@@ -78,6 +73,7 @@ static const struct argp_option options[] = {
 	{ "spin-us", OPT_SPIN, "US", 0, "DEMI_SPIN_US for libdemi: how long its waits spin before they sleep", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 3 },
 	{ "json", OPT_JSON, NULL, 0, "JSON on standard output instead of the table", 0 },
+	{ "brief", OPT_BRIEF, NULL, 0, "a table with one line for each side", 0 },
 	{ "csv", OPT_CSV, "FILE", 0, "every slice's values as CSV", 0 },
 	{ "plot", OPT_PLOT, "FILE.svg", 0, "the distribution of the latencies, drawn by gnuplot", 0 },
 	{ "quiet", 'q', NULL, 0, "no progress line", 0 },
@@ -200,6 +196,9 @@ static error_t parse_measure(int key, char *arg, struct argp_state *st)
 		break;
 	case OPT_JSON:
 		o->json = true;
+		break;
+	case OPT_BRIEF:
+		o->brief = true;
 		break;
 	case OPT_CSV:
 		o->csv = arg;

@@ -41,7 +41,7 @@ struct opts {
 	bool read; /* file */
 	int cpus[2]; /* server, client; -1: not pinned */
 	int64_t spin_us; /* DEMI_SPIN_US for libdemi; -1: its own choice */
-	bool json, quiet;
+	bool json, brief, quiet;
 	const char *csv, *plot;
 	char **args; /* what follows the options */
 	int nargs;

@@ -102,6 +102,58 @@ int report_table(const struct report *r, FILE *f)
 	return ferror(f) || fflush(f) ? -EIO : 0;
 }
 
+/* The median of metric @key of side @s; @also: plus that one. NaN if it was not measured. */
+static double median_of(const struct report *r, unsigned int s, const char *key, const char *also)
+{
+	double sum = NAN;
+	unsigned int m;
+
+	for (m = 0; m < r->nmetrics; m++) {
+		const struct metric *me = &r->metrics[m];
+
+		if (strcmp(me->key, key) && (!also || strcmp(me->key, also)))
+			continue;
+		sum = (isnan(sum) ? 0 : sum) + stat_quartiles(me->v[s], r->done).median;
+	}
+	return sum;
+}
+
+int report_brief(const struct report *r, FILE *f)
+{
+	static const struct {
+		const char *above, *head, *key, *also;
+		int width;
+		double scale;
+	} columns[] = {
+		{ "round trip", "p50, us", "rtt_p50_us", NULL, 11, 1 },
+		{ "round trip", "p99, us", "rtt_p99_us", NULL, 11, 1 },
+		{ "", "echoes/s", "kops_per_s", NULL, 11, 1000 },
+		{ "per echo:", "system calls", "server_calls_per_op", "client_calls_per_op", 13, 1 },
+		{ "", "CPU, us", "server_cpu_us_per_op", "client_cpu_us_per_op", 9, 1 },
+	};
+	const size_t n = sizeof(columns) / sizeof(columns[0]);
+	unsigned int s;
+	size_t c;
+
+	fprintf(f, "%-16s", "");
+	for (c = 0; c < n; c++)
+		fprintf(f, " %*s", columns[c].width, columns[c].above);
+	fprintf(f, "\n%-16s", "");
+	for (c = 0; c < n; c++)
+		fprintf(f, " %*s", columns[c].width, columns[c].head);
+	fputc('\n', f);
+	for (s = 0; s < r->sides; s++) {
+		fprintf(f, "%-16s", r->side[s]);
+		for (c = 0; c < n; c++) {
+			fputc(' ', f);
+			print_number(f, columns[c].width,
+				     median_of(r, s, columns[c].key, columns[c].also) * columns[c].scale);
+		}
+		fputc('\n', f);
+	}
+	return ferror(f) || fflush(f) ? -EIO : 0;
+}
+
 static json_t *json_quartiles(struct quartiles q)
 {
 	if (isnan(q.median))

@@ -53,6 +53,7 @@ static inline void report_set(struct report *r, int metric, unsigned int side, u
 
 /* 0 or -errno. */
 int report_table(const struct report *r, FILE *f);
+int report_brief(const struct report *r, FILE *f); /* echo: a line for each side */
 int report_json(const struct report *r, FILE *f);
 int report_csv(const struct report *r, const char *path);
 
