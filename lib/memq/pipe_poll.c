@@ -41,15 +41,6 @@ static void say_sleeping(struct demi_pipe *p, uint32_t what)
 	atomic_store_explicit(&p->own->sleeping, what, memory_order_relaxed);
 }
 
-/* The operation was issued after demi_wait_arm(): the foreign loop must hear of its completion, too. */
-static void arm_late(struct demi_pipe *p)
-{
-	say_sleeping(p, wants(p));
-	demi_full_barrier(); /* as in pipe_arm() */
-	if (has_news(p))
-		demi_ctx_wake(p->q.ctx);
-}
-
 void demi_pipe_activate(struct demi_pipe *p)
 {
 	struct demi_pipe_backend *b = p->b;
@@ -63,8 +54,6 @@ void demi_pipe_activate(struct demi_pipe *p)
 	if (b->active)
 		b->active->prev_active = p;
 	b->active = p;
-	if (demi_unlikely(b->armed))
-		arm_late(p);
 }
 
 static void deactivate(struct demi_pipe *p)
@@ -300,7 +289,6 @@ static void pipe_arm(struct demi_backend *backend)
 	struct demi_pipe_backend *b = backend_of(backend);
 
 	flush_all(b);
-	b->armed = true;
 	for (struct demi_pipe *p = b->active; p; p = p->next_active)
 		say_sleeping(p, wants(p));
 	/* pairs with the fence of flush_all() in the peer: flag, then look again */
@@ -311,7 +299,6 @@ static void pipe_disarm(struct demi_backend *backend)
 {
 	struct demi_pipe_backend *b = backend_of(backend);
 
-	b->armed = false;
 	for (struct demi_pipe *p = b->active; p; p = p->next_active)
 		say_sleeping(p, 0);
 	check_sockets(b);

@@ -18,7 +18,6 @@ struct demi_pipe_backend {
 	struct demi_backend b;
 	bool ready; /* has its epoll set */
 	int epoll_fd; /* all control sockets */
-	bool armed;
 	unsigned int draining; /* closed pipes with pushes left */
 	struct demi_pipe *all, *active, *dirty;
 };
