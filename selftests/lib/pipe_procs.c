@@ -25,7 +25,12 @@ static size_t random_len(uint64_t *state)
 	}
 }
 
-enum { ELEMENTS = 10000, WINDOW = 16, HELD = 64 };
+#ifdef __SANITIZE_ADDRESS__
+enum { ELEMENTS = 1500, PINGS = 10000 };
+#else
+enum { ELEMENTS = 10000, PINGS = 100000 };
+#endif
+enum { WINDOW = 16, HELD = 64 };
 
 /*
  * Both sides push ELEMENTS with up to WINDOW of them under way and pop as many, which they hold for a
@@ -210,7 +215,7 @@ static void spin_only(void *arg)
 	CHECK_EQ(demi_create_pipe(&a, "spin"), 0);
 	CHECK_EQ(demi_open_pipe(&b, "spin"), 0);
 	before = pipe_test_counter("syscalls");
-	for (unsigned int i = 0; i < 50000; i++) {
+	for (unsigned int i = 0; i < PINGS / 4; i++) {
 		pipe_test_push(a, 64, i);
 		pipe_test_pop(b, 64, i);
 		pipe_test_push(b, 10000, i);
@@ -334,7 +339,7 @@ int main(int argc, char **argv)
 	pipe_test_join(b);
 	pipe_test_join(pipe_test_fork(spin_only, NULL));
 	test_space();
-	test_ping(100000, 64, true);
+	test_ping(PINGS, 64, true);
 	test_ping(2000, 20000, true);
 	test_ping(20000, 64, false);
 	pipe_test_cleanup();
