@@ -155,7 +155,7 @@ void demi_sock_conn_free(struct demi_sock *s)
 	s->conn = NULL;
 }
 
-/* Give up what a cancelled connect may have begun. */
+/* Give up what a cancelled or failed connect began, so that another can begin. */
 static void disconnect(struct demi_sock *s)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
@@ -172,12 +172,10 @@ void demi_sock_connected(struct demi_sock *s, int err)
 	s->state = DEMI_SOCK_IDLE;
 	if (s->q.closed)
 		return;
-	if (!op) {
+	if (!op || err) {
 		disconnect(s);
-		return;
-	}
-	if (err) {
-		demi_op_fail(op, err);
+		if (op)
+			demi_op_fail(op, err);
 		return;
 	}
 	opened(s);
