@@ -25,7 +25,7 @@ samples: lib
 demo:
 	$(call deps,build)
 	$(SUB) all
-	$(Q)scripts/demo
+	$(Q)BUILD=$(BUILD) scripts/demo
 
 ## check: build and run every test, also under sanitizers and valgrind; T=name runs one
 check:
@@ -53,12 +53,12 @@ check-build-asan check-build-tsan: check-build-%:
 bench:
 	$(call deps,build bench)
 	$(SUB) all
-	$(Q)scripts/bench
+	$(Q)BUILD=$(BUILD) scripts/bench
 
 ## lint: format, static analysis, spelling, shell scripts, symbols against headers and man pages
 lint:
 	$(call deps,build lint)
-	$(Q)scripts/lint
+	$(Q)BUILD=$(BUILD) scripts/lint
 
 ## coverage: run the tests with gcov; fails under 85 % of the lines of lib/
 coverage:
