@@ -66,6 +66,11 @@ void demi_framed_free(struct demi_sock *s)
 	s->framed = NULL;
 }
 
+bool demi_framed_cut_off(const struct demi_sock *s)
+{
+	return s->framed && (s->framed->reader.in_body || s->framed->reader.head_got);
+}
+
 /*
  * Room for @need bytes of a body of @total. Memory follows what has arrived, not what the head announces: a
  * head costs the peer nothing.

@@ -166,6 +166,8 @@ void demi_sock_input_end(struct demi_sock *s, int err)
 	if (s->rx_end || s->q.closed)
 		return;
 	s->rx_end = true;
+	if (!err && demi_framed_cut_off(s))
+		err = EBADMSG;
 	if (err) {
 		s->rx_err = (uint16_t)err;
 		s->wr_dead = true;

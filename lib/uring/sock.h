@@ -208,6 +208,8 @@ void demi_dgram_drop(struct demi_sock *s, int err);
 int demi_framed_set(struct demi_sock *s, int on);
 int demi_framed_set_max(struct demi_sock *s, int bytes);
 void demi_framed_free(struct demi_sock *s);
+/* The stream ended: in the middle of a message? */
+bool demi_framed_cut_off(const struct demi_sock *s);
 /* @len bytes of the stream; -errno: the stream is broken. */
 int demi_framed_input(struct demi_sock *s, const char *data, uint32_t len);
 void demi_framed_answer(struct demi_sock *s, struct demi_op *op, size_t max_bytes);
