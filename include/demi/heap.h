@@ -17,7 +17,9 @@
  * of the heap that it may read, write and free. None of them is async-signal-safe.
  *
  * DEMI_HEAP=debug surrounds objects with red zones and poison and names the culprit of an
- * overrun, a double free or a use after free.
+ * overrun, a double free or a use after free. DEMI_HEAP=hugetlb takes areas out of the kernel's pool of
+ * reserved huge pages as long as that has some; otherwise transparent huge pages are asked for, which
+ * also a child of fork(2) can always copy.
  */
 
 #include <demi/cc.h>

@@ -59,7 +59,16 @@ static __attribute__((noinline)) int free_any(demi_sgarray_t *sga)
 {
 	uint32_t i;
 
-	if (!sga || !sga->sga_numsegs || sga->sga_numsegs > DEMI_SGARRAY_MAXSIZE || !can_free(sga))
+	if (!sga || !sga->sga_numsegs || sga->sga_numsegs > DEMI_SGARRAY_MAXSIZE)
+		return EINVAL;
+	if (sga->sga_numsegs == 1 && sga->sga_segs[0].sgaseg_buf) {
+		/* Nothing else could be freed already: no need to look first. */
+		if (demi_object_free(sga->sga_segs[0].sgaseg_buf, false))
+			return EINVAL;
+		memset(sga, 0, sizeof(*sga));
+		return 0;
+	}
+	if (!can_free(sga))
 		return EINVAL;
 	for (i = 0; i < sga->sga_numsegs; i++)
 		if (!empty(&sga->sga_segs[i]))

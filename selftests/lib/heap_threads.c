@@ -19,6 +19,34 @@
 #define RING 256
 #define ROUNDS 100000
 
+/* The first call of all, by several threads at once, while others look up pointers that are not the heap's. */
+static void *first_call(void *arg)
+{
+	char outside[64];
+	void *p;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		CHECK(demi_heap_lend(outside, 10) == -EFAULT && demi_malloc_usable_size(outside) == 0);
+		demi_free(outside);
+	}
+	p = demi_malloc(100);
+	CHECK(p && demi_malloc_usable_size(p) >= 100);
+	demi_free(p);
+	return NULL;
+}
+
+static void test_first_call(void)
+{
+	pthread_t t[NTHREADS];
+	int i;
+
+	for (i = 0; i < NTHREADS; i++)
+		CHECK(!pthread_create(&t[i], NULL, first_call, NULL));
+	for (i = 0; i < NTHREADS; i++)
+		CHECK(!pthread_join(t[i], NULL));
+}
+
 /* One producer, one consumer; an element is a live object whose first word is its length. */
 struct ring {
 	_Atomic(size_t *) slot[RING];
@@ -235,6 +263,7 @@ static void test_many_threads(void)
 int main(void)
 {
 	alarm(100);
+	test_first_call();
 	test_ring();
 	test_last_reference();
 	test_thread_exit();
