@@ -254,7 +254,7 @@ extern int demi_create_pipe(int *memqd_out, const char *name);
  * @name:      as for demi_create_pipe()
  *
  * Returns 0, or EINVAL, ENOENT (no such pipe), ECONNREFUSED (its maker is gone), EACCES, EBUSY (it is
- * open already), EPROTO (another version), EMFILE, ENFILE, ENOMEM.
+ * open already), EPROTO (another version), ETIMEDOUT (it does not answer), EMFILE, ENFILE, ENOMEM.
  */
 extern int demi_open_pipe(int *memqd_out, const char *name);
 

@@ -207,27 +207,26 @@ static int set_up_rings(struct demi_pipe *p)
 }
 
 /* A pipe over @shm and the control socket @fd, both of which it takes over, also when it fails. */
-static int pipe_make(struct demi_pipe_backend *b, struct demi_pipe_shm *shm, int fd, struct demi_pipe **out)
+static struct demi_pipe *pipe_make(struct demi_pipe_backend *b, struct demi_pipe_shm *shm, int fd, int *err)
 {
 	struct demi_pipe *p = calloc(1, sizeof(*p));
-	int err = -ENOMEM;
 
+	*err = -ENOMEM;
 	if (!p)
 		goto err_shm;
 	p->shm = shm;
 	p->fd = fd;
 	p->max_segs = 1;
-	err = set_up_rings(p);
-	if (err)
+	*err = set_up_rings(p);
+	if (*err)
 		goto err_free;
-	err = demi_queue_install(b->b.ctx, &p->q, &pipe_ops);
-	if (err)
+	*err = demi_queue_install(b->b.ctx, &p->q, &pipe_ops);
+	if (*err)
 		goto err_arena;
-	err = demi_pipe_backend_add(b, p);
-	if (err)
+	*err = demi_pipe_backend_add(b, p);
+	if (*err)
 		goto err_queue;
-	*out = p;
-	return 0;
+	return p;
 
 err_queue:
 	demi_pipe_arena_destroy(&p->tx.arena);
@@ -240,33 +239,36 @@ err_free:
 err_shm:
 	demi_pipe_shm_put(shm);
 	close(fd);
-	return err;
+	return NULL;
 }
 
 /* The memory, the control socket and this end of it; @offer is what the other end needs. */
-static int make_first_end(struct demi_ctx *ctx, struct demi_pipe **out, struct demi_pipe_offer *offer)
+static struct demi_pipe *make_first_end(struct demi_ctx *ctx, struct demi_pipe_offer *offer, int *err)
 {
 	struct demi_pipe_backend *b;
 	struct demi_pipe_shm *shm;
-	int pair[2], err;
+	struct demi_pipe *p;
+	int pair[2];
 
-	err = demi_pipe_backend_get(ctx, &b);
-	if (err)
-		return err;
+	*err = demi_pipe_backend_get(ctx, &b);
+	if (*err)
+		return NULL;
 	demi_pipe_sizes_get(&offer->sizes);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return -errno;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		*err = -errno;
+		return NULL;
+	}
 	offer->fds[DEMI_PIPE_FD_CONTROL] = pair[1];
-	err = demi_pipe_shm_create(&shm, &offer->sizes, &offer->fds[DEMI_PIPE_FD_MEM]);
-	if (err) {
+	*err = demi_pipe_shm_create(&shm, &offer->sizes, &offer->fds[DEMI_PIPE_FD_MEM]);
+	if (*err) {
 		close(pair[0]);
 		close(pair[1]);
-		return err;
+		return NULL;
 	}
-	err = pipe_make(b, shm, pair[0], out);
-	if (err)
+	p = pipe_make(b, shm, pair[0], err);
+	if (!p)
 		demi_pipe_offer_close(offer);
-	return err;
+	return p;
 }
 
 int demi_pipe_create(struct demi_ctx *ctx, const char *name, struct demi_queue **out)
@@ -275,8 +277,8 @@ int demi_pipe_create(struct demi_ctx *ctx, const char *name, struct demi_queue *
 	struct demi_pipe *p;
 	int err;
 
-	err = make_first_end(ctx, &p, &offer);
-	if (err)
+	p = make_first_end(ctx, &offer, &err);
+	if (!p)
 		return err;
 	err = demi_pipe_name_create(&p->name, name, &offer);
 	if (err) {
@@ -304,10 +306,11 @@ static int make_second_end(struct demi_ctx *ctx, struct demi_pipe_offer *offer, 
 		close(offer->fds[DEMI_PIPE_FD_CONTROL]);
 		return err;
 	}
-	err = pipe_make(b, shm, offer->fds[DEMI_PIPE_FD_CONTROL], &p);
-	if (!err)
-		*out = &p->q;
-	return err;
+	p = pipe_make(b, shm, offer->fds[DEMI_PIPE_FD_CONTROL], &err);
+	if (!p)
+		return err;
+	*out = &p->q;
+	return 0;
 }
 
 int demi_pipe_open(struct demi_ctx *ctx, const char *name, struct demi_queue **out)

@@ -9,7 +9,8 @@
  *	pipe_shm.h	the shared memory itself
  *	pipe_hello.h	how it gets from the maker to the other end
  *	pipe_name.h	pipes that have a name in the file system
- *	pipe.c		the queue
+ *	pipe_fork.h	what a forked child must not keep
+ *	pipe_queue.h	the queue
  */
 
 struct demi_ctx;

@@ -32,7 +32,9 @@ static bool freed(const struct demi_pipe_arena *a, struct demi_pipe_extent e)
 
 static inline struct demi_pipe_extent *live_at(const struct demi_pipe_arena *a, uint32_t i)
 {
-	return &a->live[(a->first + i) % a->nblocks];
+	uint32_t at = a->first + i;
+
+	return &a->live[at < a->nblocks ? at : at - a->nblocks];
 }
 
 /* Elements are mostly freed in the order in which they were made. */
@@ -40,7 +42,7 @@ static void reclaim_oldest(struct demi_pipe_arena *a)
 {
 	while (a->count && freed(a, *live_at(a, 0))) {
 		mark(a, *live_at(a, 0), false);
-		a->first = (a->first + 1) % a->nblocks;
+		a->first = a->first + 1 < a->nblocks ? a->first + 1 : 0;
 		a->count--;
 	}
 }

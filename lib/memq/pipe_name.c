@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "memq/pipe_name.h"
 #include "core/log.h"
+#include "memq/pipe_fork.h"
 #include "memq/pipe_path.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ static const struct timespec pause_10ms = { .tv_nsec = 10000000 };
 
 static void set_given(struct demi_pipe_name *n)
 {
-	demi_pipe_offer_close(&n->offer);
+	for (unsigned int i = 0; i < DEMI_PIPE_FDS; i++)
+		demi_pipe_fork_close(n->offer.fds[i]);
 	n->given = true;
 }
 
@@ -110,29 +112,28 @@ static int start_thread(struct server *s)
 	return err ? -ENOMEM : 0;
 }
 
-static int server_start(struct server **out)
+static struct server *server_start(int *err)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
 	struct server *s = calloc(1, sizeof(*s));
-	int err;
 
+	*err = -ENOMEM;
 	if (!s)
-		return -ENOMEM;
+		return NULL;
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0) {
-		err = -errno;
+		*err = -errno;
 		goto err_free;
 	}
 	s->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (s->stop_fd < 0) {
-		err = -errno;
+		*err = -errno;
 		goto err_epoll;
 	}
-	err = epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->stop_fd, &ev) ? -errno : start_thread(s);
-	if (err)
+	*err = epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->stop_fd, &ev) ? -errno : start_thread(s);
+	if (*err)
 		goto err_stop;
-	*out = s;
-	return 0;
+	return s;
 
 err_stop:
 	close(s->stop_fd);
@@ -140,7 +141,7 @@ err_epoll:
 	close(s->epoll_fd);
 err_free:
 	free(s);
-	return err;
+	return NULL;
 }
 
 /* Not under the lock: the thread may want it before it ends. */
@@ -169,23 +170,29 @@ static struct server *server_unused(void)
 	return s;
 }
 
-static int publish(struct demi_pipe_name *n)
+static int watch(struct server *s, struct demi_pipe_name *n)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = n };
+
+	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, n->listener, &ev))
+		return -errno;
+	n->next = names;
+	names = n;
+	return 0;
+}
+
+static int publish(struct demi_pipe_name *n)
+{
 	struct server *unused = NULL;
 	int err = 0;
 
 	pthread_mutex_lock(&lock);
 	if (!server)
-		err = server_start(&server);
-	if (!err) {
-		n->next = names;
-		names = n;
-		if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, n->listener, &ev)) {
-			err = -errno;
-			names = n->next;
+		server = server_start(&err);
+	if (server) {
+		err = watch(server, n);
+		if (err)
 			unused = server_unused();
-		}
 	}
 	pthread_mutex_unlock(&lock);
 	if (unused)
@@ -212,6 +219,8 @@ int demi_pipe_name_create(struct demi_pipe_name **out, const char *name, const s
 	err = publish(n);
 	if (err)
 		goto err_path;
+	demi_pipe_fork_add(n->listener);
+	demi_pipe_fork_add(offer->fds[DEMI_PIPE_FD_CONTROL]);
 	*out = n;
 	return 0;
 
@@ -248,7 +257,9 @@ bool demi_pipe_name_remove(struct demi_pipe_name *n)
 	for (i = &names; *i != n; i = &(*i)->next)
 		;
 	*i = n->next;
-	close(n->listener); /* and with that it leaves the epoll set */
+	/* by itself it leaves the set only when nobody has it open, and a forked child may */
+	epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, n->listener, NULL);
+	demi_pipe_fork_close(n->listener);
 	given = n->given;
 	if (!given)
 		set_given(n);

@@ -9,6 +9,7 @@
  */
 #include "core/enter.h"
 #include "core/log.h"
+#include "memq/pipe_fork.h"
 #include "memq/pipe_queue.h"
 
 #include <errno.h>
@@ -177,10 +178,14 @@ void demi_pipe_end_pops(struct demi_pipe *p, int how)
 
 /* ---- the peer ---- */
 
+/* A forked child may have the socket open, too: closing alone would neither tell the peer nor end the events. */
 static void hang_up(struct demi_pipe *p)
 {
-	if (p->fd >= 0)
-		close(p->fd); /* and with that it leaves the epoll set */
+	if (p->fd < 0)
+		return;
+	epoll_ctl(p->b->epoll_fd, EPOLL_CTL_DEL, p->fd, NULL);
+	shutdown(p->fd, SHUT_RDWR);
+	demi_pipe_fork_close(p->fd);
 	p->fd = -1;
 }
 
@@ -370,6 +375,7 @@ int demi_pipe_backend_add(struct demi_pipe_backend *b, struct demi_pipe *p)
 
 	if (epoll_ctl(b->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev))
 		return -errno;
+	demi_pipe_fork_add(p->fd);
 	p->b = b;
 	p->prev = NULL;
 	p->next = b->all;
