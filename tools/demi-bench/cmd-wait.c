@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define BATCH 1000
-#define ACTIVE 64 /* tokens that complete in turn; the others stay blocked */
 
 /* Each side needs a context of its own, for demi_wait_next_n() sees all of a context's tokens: so a thread. */
 struct wait_side {
@@ -76,7 +75,7 @@ static void *wait_thread(void *arg)
 	s->cost = ticks_cost();
 	s->ret = loop_init(s->opts->spin_us);
 	if (!s->ret)
-		s->ret = waiters_init(&s->w, s->outstanding, ACTIVE, !strcmp(s->opts->how, "any"));
+		s->ret = waiters_init(&s->w, s->outstanding, s->opts->active, !strcmp(s->opts->how, "any"));
 	for (;;) {
 		sem_post(&s->done);
 		sem_wait_all(&s->go);

@@ -103,8 +103,7 @@ int waiters_fire(struct waiters *w)
 	demi_qtoken_t qt;
 	int ret;
 
-	/* A stride that is coprime to the power of two: neighbours in time are far apart in the array. */
-	w->next = (w->next + 27) % w->active;
+	w->next = (w->next + 27) % w->active; /* in an order that a prefetcher does not know */
 	ret = demi_push(&qt, w->qds[w->next], &w->msg);
 	return ret ? ret : demi_wait(&qr, qt, NULL);
 }

@@ -23,6 +23,7 @@ enum {
 	OPT_CSV,
 	OPT_PLOT,
 	OPT_OUTSTANDING,
+	OPT_ACTIVE,
 	OPT_THREADS,
 	OPT_HOW,
 	OPT_FILE,
@@ -46,6 +47,7 @@ static const struct {
 	{ OPT_DURABLE, 'F' }, { OPT_READ, 'F' },
 	{ OPT_THREADS, 'q' }, { OPT_PLOT, 'p' },
 	{ OPT_BRIEF, 'p' },   { OPT_OUTSTANDING, 't' },
+	{ OPT_ACTIVE, 't' },
 };
 
 static const struct argp_option options[] = {
@@ -59,6 +61,7 @@ static const struct argp_option options[] = {
 	{ "load", OPT_LOAD, "KIND", 0, "the same client for all sides, so that only the servers differ", 0 },
 	{ "framed", OPT_FRAMED, NULL, 0, "message framing on libdemi's stream (DEMI_SO_FRAMED)", 0 },
 	{ "outstanding", OPT_OUTSTANDING, "N", 0, "tokens that are waited for (default 65536)", 0 },
+	{ "active", OPT_ACTIVE, "N", 0, "tokens that complete in turn, the others stay blocked (default 8)", 0 },
 	{ "how", OPT_HOW, "any|next", 0, "demi_wait_any() or demi_wait_next_n() (default any)", 0 },
 	{ "threads", OPT_THREADS, "1|2", 0, "default 1", 0 },
 	{ "file", OPT_FILE, "PATH", 0, "a file to make, use and remove (default: in the working directory)", 0 },
@@ -246,6 +249,9 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 	case OPT_OUTSTANDING:
 		o->outstanding = integer(st, arg, "--outstanding", 1, 1 << 19);
 		break;
+	case OPT_ACTIVE:
+		o->active = integer(st, arg, "--active", 1, 1 << 19);
+		break;
 	case OPT_HOW:
 		if (strcmp(arg, "any") && strcmp(arg, "next"))
 			argp_error(st, "--how is any or next, not %s", arg);
@@ -314,6 +320,7 @@ void opts_parse(struct opts *o, const struct command *cmd, int argc, char **argv
 	o->warmup_ns = 100000000;
 	o->connections = 1;
 	o->outstanding = 65536;
+	o->active = 8;
 	o->threads = 1;
 	o->how = "any";
 	o->cpus[0] = o->cpus[1] = -1;

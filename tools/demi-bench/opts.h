@@ -33,6 +33,7 @@ struct opts {
 	uint64_t slice_ns, warmup_ns;
 	uint64_t count; /* operations of a slice; 0: as many as fit */
 	uint32_t outstanding; /* wait: tokens */
+	uint32_t active; /* wait: of them so many complete in turn */
 	uint32_t threads; /* queue: 1 or 2 */
 	const char *how; /* wait: any, next */
 	const char *file; /* file: path, or NULL */
