@@ -58,6 +58,7 @@ bench:
 ## lint: format, static analysis, spelling, shell scripts, symbols against headers and man pages
 lint:
 	$(call deps,build lint)
+	$(SUB) lib
 	$(Q)BUILD=$(BUILD) scripts/lint
 
 ## coverage: run the tests with gcov; fails under 85 % of the lines of lib/
