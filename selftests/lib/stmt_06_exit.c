@@ -191,7 +191,7 @@ static void push_for_ever(void)
 	}
 }
 
-static void test_handler(int rounds)
+__attribute__((unused)) static void test_handler(int rounds)
 {
 	int resets = 0;
 
@@ -240,6 +240,8 @@ int main(void)
 	test_normal(AF_INET);
 	test_normal(AF_UNIX);
 	test_linger();
+#ifndef __SANITIZE_ADDRESS__ /* its allocator takes locks at exit that the handler may have interrupted */
 	test_handler(SLOW ? 10 : 40);
+#endif
 	return 0;
 }
