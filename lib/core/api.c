@@ -42,9 +42,6 @@ static inline int leave_started(struct demi_ctx *ctx, struct demi_op *op, demi_q
 	if (demi_unlikely(err))
 		return leave_refused(ctx, op, err);
 	*qt_out = op->res.qr_qt;
-	/* issued after demi_wait_arm(): nothing is set up to tell the foreign loop of it, so have it wait() */
-	if (demi_unlikely(ctx->armed))
-		demi_ctx_wake(ctx);
 	return demi_leave(ctx, 0);
 }
 

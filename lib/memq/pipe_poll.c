@@ -55,6 +55,9 @@ void demi_pipe_activate(struct demi_pipe *p)
 	if (b->active)
 		b->active->prev_active = p;
 	b->active = p;
+	/* issued after demi_wait_arm(), which knew nothing of it: have demi_leave() call the application */
+	if (demi_unlikely(p->q.ctx->armed))
+		p->q.ctx->flush_wanted = true;
 }
 
 static void deactivate(struct demi_pipe *p)
