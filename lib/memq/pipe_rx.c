@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define WALK_MAX 64 /* records that one call looks at; PARTs and PADs give no element */
+/* Records that one call looks at: PARTs and PADs give no element. More than an honest peer's element can have there. */
+#define WALK_MAX 64
 
 /* A record that was checked: it lies within the ring. */
 struct record {

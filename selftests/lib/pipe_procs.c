@@ -110,6 +110,14 @@ static void traffic_opener(void *arg)
 	CHECK_EQ(demi_close(qd), 0);
 }
 
+static void test_traffic(void)
+{
+	pid_t a = pipe_test_fork(traffic_maker, NULL), b = pipe_test_fork(traffic_opener, NULL);
+
+	pipe_test_join(a);
+	pipe_test_join(b);
+}
+
 /* ---- ping-pong ---- */
 
 struct ping {
@@ -320,8 +328,6 @@ static void test_by_fd(void (*receiver)(void *))
 
 int main(int argc, char **argv)
 {
-	pid_t a, b;
-
 	if (argc == 2) {
 		importer(atoi(argv[1]));
 		return 0;
@@ -333,10 +339,10 @@ int main(int argc, char **argv)
 	pipe_test_setup(115);
 	test_by_fd(fd_receiver);
 	test_by_fd(fd_execer);
-	a = pipe_test_fork(traffic_maker, NULL);
-	b = pipe_test_fork(traffic_opener, NULL);
-	pipe_test_join(a);
-	pipe_test_join(b);
+	test_traffic();
+	CHECK(!setenv("DEMI_PIPE_BYTES", "64K", 1)); /* now most large elements are streamed */
+	test_traffic();
+	CHECK(!unsetenv("DEMI_PIPE_BYTES"));
 	pipe_test_join(pipe_test_fork(spin_only, NULL));
 	test_space();
 	test_ping(PINGS, 64, true);
