@@ -307,8 +307,10 @@ static void reset_peer(struct demi_sock *s)
 static void drop_all(struct demi_sock *s, int err)
 {
 	reset_peer(s);
+	s->inflight++; /* stays until here */
 	drop_tx(s, err);
 	finish(s);
+	demi_sock_put_request(s);
 }
 
 static void linger_over(struct demi_timer *t)

@@ -168,9 +168,36 @@ static void test_refused(void)
 	OK(demi_close(b));
 }
 
+/* A datagram that does not fit into a buffer is thrown away: never half of one as if it were whole. */
+static void test_truncated(void)
+{
+	static char big[100000];
+	struct sockaddr_storage ss;
+	uint64_t dropped;
+	demi_qtoken_t qt;
+	socklen_t len;
+	int qd, fd;
+
+	qd = bound(AF_UNIX, SOCK_DGRAM, &ss, &len);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK(fd >= 0 && !connect(fd, (struct sockaddr *)&ss, len));
+	dropped = counter("dropped");
+	qt = pop_start(qd);
+	CHECK(send(fd, big, sizeof(big), 0) == sizeof(big));
+	wait_none(qt);
+	CHECK(counter("dropped") == dropped + 1);
+	CHECK(send(fd, "whole", 5, 0) == 5);
+	demi_sgarray_t sga = wait_ok(qt, DEMI_OPC_POP).qr_value.sga;
+	CHECK(sga.sga_segs[0].sgaseg_len == 5 && !memcmp(sga.sga_segs[0].sgaseg_buf, "whole", 5));
+	OK(demi_sgafree(&sga));
+	close(fd);
+	OK(demi_close(qd));
+}
+
 int main(void)
 {
 	test_init();
+	test_truncated();
 	test_addresses(AF_INET);
 	test_addresses(AF_INET6);
 	test_addresses(AF_UNIX);
