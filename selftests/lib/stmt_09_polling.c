@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* uses: libdemi.a */
+/*
+ * Design, statement 9: backends get their turn, and what they have put off is submitted, while something else is always
+ * ready, in turn with each other; late_entries. A backend of the test's own.
+ */
+#include "lib/check.h"
+
+#include "core/ctx.h"
+
+struct fake {
+	struct demi_backend b;
+	unsigned int polls, flushes, first; /* first: rounds in which it was asked before the other one */
+};
+
+static struct fake *fakes[2];
+static const struct fake *asked_last;
+
+static void fake_poll(struct demi_backend *b)
+{
+	struct fake *f = (struct fake *)b;
+
+	f->polls++;
+	if (!asked_last)
+		f->first++;
+	asked_last = asked_last ? NULL : f;
+}
+
+static void fake_flush(struct demi_backend *b)
+{
+	((struct fake *)b)->flushes++;
+}
+
+static void fake_destroy(struct demi_backend *b)
+{
+	free(b);
+}
+
+static const struct demi_backend_ops ops[2] = {
+	{ .name = "one", .poll = fake_poll, .flush = fake_flush, .destroy = fake_destroy },
+	{ .name = "two", .poll = fake_poll, .destroy = fake_destroy },
+};
+
+/* One wait that finds its result ready, of each kind; another result is always ready, too. */
+static void ready_wait(int how, int q)
+{
+	static const struct timespec second = { 1, 0 };
+	demi_qtoken_t a, b;
+	demi_qresult_t qr[2];
+	int off, n;
+
+	a = push_start(q, "x", 1);
+	b = pop_start(q);
+	switch (how) {
+	case 0:
+		OK(demi_wait(qr, a, NULL));
+		break;
+	case 1:
+		OK(demi_wait(qr, a, &second));
+		break;
+	case 2:
+		OK(demi_wait(qr, a, &check_now));
+		break;
+	case 3:
+		OK(demi_wait_any(qr, &off, &a, 1, NULL));
+		break;
+	case 4:
+		OK(demi_wait_some(qr, &off, 1, &n, &a, 1, NULL));
+		break;
+	case 5:
+		OK(demi_wait_all(qr, &a, 1, NULL));
+		break;
+	default:
+		OK(demi_wait_next_n(qr, 1, &n, NULL));
+	}
+	OK(demi_wait(&qr[1], b, NULL)); /* the last ready one of these, but not of all */
+	OK(demi_sgafree(&qr[1].qr_value.sga));
+}
+
+static void test_turns(int q)
+{
+	int other = new_queue();
+
+	push_start(other, "always ready", 12);
+	for (int how = 0; how < 7; how++) {
+		unsigned int p0 = fakes[0]->polls, p1 = fakes[1]->polls, f = fakes[0]->flushes;
+
+		if (how == 6) /* wait_next_n takes the oldest */
+			for (int i = 0, n; i < 1; i++) {
+				demi_qresult_t qr;
+
+				OK(demi_wait_next_n(&qr, 1, &n, NULL));
+			}
+		demi_ctx_self->flush_wanted = true;
+		for (int i = 0; i < 1000; i++)
+			ready_wait(how, q);
+		CHECK(fakes[0]->polls - p0 >= 10);
+		CHECK_EQ(fakes[0]->polls - p0, fakes[1]->polls - p1);
+		CHECK(fakes[0]->flushes > f);
+		CHECK(!demi_ctx_self->flush_wanted);
+	}
+	/* round robin: either was the first about as often */
+	CHECK(fakes[0]->first > 0 && fakes[1]->first > 0);
+	printf("%u polls, first %u and %u times\n", fakes[0]->polls, fakes[0]->first, fakes[1]->first);
+	CHECK(fakes[0]->first <= fakes[1]->first + 2 && fakes[1]->first <= fakes[0]->first + 2);
+	OK(demi_close(other));
+}
+
+/* Without connections nobody is late; with them, each absence counts once; a program that is served is not away. */
+static void test_late(int q)
+{
+	demi_qtoken_t qt = pop_start(q);
+	demi_qresult_t qr;
+
+	CHECK_EQ(demi_wait(&qr, qt, &check_now), ETIMEDOUT);
+	sleep_ms(40);
+	CHECK_EQ(demi_wait(&qr, qt, &check_now), ETIMEDOUT);
+	CHECK_EQ(counter("late_entries"), 0);
+	demi_ctx_self->live_conns = 1;
+	CHECK_EQ(demi_wait(&qr, qt, &check_now), ETIMEDOUT);
+	for (unsigned int i = 1; i < 4; i++) {
+		sleep_ms(40);
+		CHECK_EQ(demi_wait(&qr, qt, &check_now), ETIMEDOUT);
+		CHECK_EQ(counter("late_entries"), i);
+	}
+	/* a long wait is no absence */
+	CHECK_EQ(demi_wait(&qr, qt, &(struct timespec){ 0, 40000000 }), ETIMEDOUT);
+	CHECK_EQ(demi_wait(&qr, qt, &check_now), ETIMEDOUT);
+	demi_ctx_self->live_conns = 0;
+	OK(demi_cancel(qt));
+	wait_result(qt);
+}
+
+int main(void)
+{
+	int q;
+
+	alarm(60);
+	init_memq();
+	for (int i = 0; i < 2; i++)
+		OK(demi_ctx_backend(demi_ctx_self, &ops[i], sizeof(struct fake), (struct demi_backend **)&fakes[i]));
+	q = new_queue();
+	test_turns(q);
+	test_late(q);
+	return 0;
+}
