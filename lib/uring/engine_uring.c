@@ -540,13 +540,18 @@ static int setup(struct io_uring *ring)
 }
 
 /* What everything here needs and kernels before 6.0 lack: multishot recvmsg came with the zero-copy send's probe. */
-static bool kernel_suffices(struct io_uring *ring)
+static int check_kernel(struct io_uring *ring)
 {
-	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
-	bool ok = probe && io_uring_opcode_supported(probe, IORING_OP_SEND_ZC);
+	struct io_uring_probe *probe;
+	int err;
 
+	errno = 0;
+	probe = io_uring_get_probe_ring(ring);
+	if (!probe)
+		return errno == ENOMEM ? -ENOMEM : -ENOSYS;
+	err = io_uring_opcode_supported(probe, IORING_OP_SEND_ZC) ? 0 : -ENOSYS;
 	io_uring_free_probe(probe);
-	return ok;
+	return err;
 }
 
 static int uring_init(struct demi_uring *u)
@@ -563,10 +568,9 @@ static int uring_init(struct demi_uring *u)
 	err = setup(&r->ring);
 	if (err)
 		goto err_free;
-	if (!kernel_suffices(&r->ring)) {
-		err = -ENOSYS;
+	err = check_kernel(&r->ring);
+	if (err)
 		goto err_ring;
-	}
 	r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->event_fd < 0) {
 		err = -errno;
