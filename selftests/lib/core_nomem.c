@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uses: libdemi.a, engines: both, no-asan: it brings its own malloc() */
+/* uses: libdemi.a, engines: both, no-asan (it brings its own malloc()) */
 /*
  * The nth allocation fails, for every n: a context with memory queues, TCP and a file answers ENOMEM in a call or in a
  * result, nothing crashes, nothing is lost for ever, and afterwards everything works.
