@@ -41,7 +41,7 @@ static inline int leave_started(struct demi_ctx *ctx, struct demi_op *op, demi_q
 {
 	if (demi_unlikely(err))
 		return leave_refused(ctx, op, err);
-	*qt_out = op->res.qr_qt;
+	*qt_out = op->token;
 	return demi_leave(ctx, 0);
 }
 

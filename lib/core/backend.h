@@ -60,6 +60,7 @@ struct demi_backend_ops {
 
 /* The head of every backend's per-context state. */
 struct demi_backend {
+	void (*poll)(struct demi_backend *b); /* ops->poll or better: spinning does little but call this */
 	const struct demi_backend_ops *ops;
 	struct demi_ctx *ctx;
 };

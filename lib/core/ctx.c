@@ -128,6 +128,7 @@ int demi_ctx_backend(struct demi_ctx *ctx, const struct demi_backend_ops *ops, s
 	if (!b)
 		return -ENOMEM;
 	b->ops = ops;
+	b->poll = ops->poll;
 	b->ctx = ctx;
 	ctx->backends[ctx->nbackends++] = b;
 	*out = b;
@@ -326,6 +327,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 	while (ctx->nbackends > 0) {
 		struct demi_backend *b = ctx->backends[--ctx->nbackends];
 
+		ctx->backends[ctx->nbackends] = NULL;
 		b->ops->destroy(b);
 	}
 	demi_ctx_drain_inbox(ctx);

@@ -53,8 +53,8 @@ struct demi_ctx {
 	uint32_t any_num, any_last;
 	uint32_t any_skips; /* looks at absent operations until the next search */
 
-	uint8_t nbackends, next_backend;
-	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS];
+	uint8_t nbackends;
+	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS + 1]; /* NULL ends it */
 	struct demi_backend *main_backend; /* that makes sockets and files */
 	struct demi_timers timers;
 	uint64_t spin_ns; /* adaptive: how long the next wait spins */

@@ -55,7 +55,7 @@ struct demi_op *demi_op_table_grow(struct demi_op_table *t)
 	count = (uint32_t)(want / sizeof(struct demi_op));
 	token = first_token(t->count);
 	for (uint32_t i = count; i-- > t->count;) {
-		t->ops[i].res.qr_qt = token + (i - t->count);
+		t->ops[i].token = token + (i - t->count);
 		t->ops[i].next = t->free;
 		t->free = &t->ops[i];
 	}
@@ -80,10 +80,8 @@ void demi_op_set_pushed(struct demi_op *op)
 
 void demi_op_set_popped(struct demi_op *op, const demi_sgarray_t *sga)
 {
-	op->res.qr_opcode = DEMI_OPC_POP;
-	op->res.qr_ret = 0;
-	op->res.qr_value.sga = *sga;
 	op->value = DEMI_OP_VALUE_FULL;
+	op->sga = *sga;
 }
 
 void demi_op_set_popped_buf(struct demi_op *op, void *buf, uint32_t len)
@@ -93,23 +91,29 @@ void demi_op_set_popped_buf(struct demi_op *op, void *buf, uint32_t len)
 
 void demi_op_set_accepted(struct demi_op *op, int qd, const struct sockaddr *addr, socklen_t len)
 {
-	demi_accept_result_t *ares = &op->res.qr_value.ares;
-
-	demi_op_set_pushed(op);
 	op->value = DEMI_OP_VALUE_FULL;
-	memset(&op->res.qr_value, 0, sizeof(op->res.qr_value));
-	ares->qd = qd;
-	if (len >= sizeof(ares->addr) && addr->sa_family == AF_INET)
-		memcpy(&ares->addr, addr, sizeof(ares->addr));
+	memset(&op->sga, 0, sizeof(op->sga));
+	op->ares.qd = qd;
+	if (len >= sizeof(op->ares.addr) && addr->sa_family == AF_INET)
+		memcpy(&op->ares.addr, addr, sizeof(op->ares.addr));
 	else if (len >= sizeof(addr->sa_family))
-		ares->addr.sin_family = addr->sa_family;
+		op->ares.addr.sin_family = addr->sa_family;
 }
 
 void demi_op_set_failed(struct demi_op *op, int err)
 {
-	demi_op_set_pushed(op);
-	op->res.qr_opcode = DEMI_OPC_FAILED;
-	op->res.qr_ret = err;
+	op->value = DEMI_OP_VALUE_FAILED;
+	op->err = err;
+}
+
+void demi_op_copy_value(demi_qresult_t *qr, const struct demi_op *op)
+{
+	if (op->value == DEMI_OP_VALUE_FAILED) {
+		qr->qr_opcode = DEMI_OPC_FAILED;
+		qr->qr_ret = op->err;
+	} else {
+		qr->qr_value.sga = op->sga;
+	}
 }
 
 void demi_op_ready(struct demi_op *op)

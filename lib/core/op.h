@@ -5,7 +5,7 @@
 /*
  * Operations. An operation is FREE, PENDING (its queue owns it and may use next, prev and the
  * scratch words) or READY (it is on its context's ready list and its result is filled in). The
- * token is res.qr_qt; a FREE operation has the one that it will be given next.
+ * token of a FREE operation is the one that it will be given next.
  *
  * All functions here are for the context's own thread, except demi_op_set_* followed by
  * demi_ctx_post(), which any thread may use on a PENDING operation that it alone can reach.
@@ -23,16 +23,17 @@ enum demi_op_state {
 	DEMI_OP_READY,
 };
 
-/* How a READY operation holds its value: most have none, or one buffer, and need not store all of it. */
+/* What a READY operation's result is: most need not store a whole demi_qresult_t. */
 enum demi_op_value {
-	DEMI_OP_VALUE_NONE, /* zeroed */
+	DEMI_OP_VALUE_NONE, /* success, zeroed */
 	DEMI_OP_VALUE_BUF, /* a popped segment: buf and buf_len */
-	DEMI_OP_VALUE_FULL, /* res.qr_value */
+	DEMI_OP_VALUE_FULL, /* sga or ares */
+	DEMI_OP_VALUE_FAILED, /* err */
 };
 
 /*
- * Three cache lines. The first holds what waiting looks at and what the queue that owns the
- * pending operation needs; the result lies in the second and third.
+ * Three cache lines, of which all but a few operations use the first alone: 65,536 of them that complete in
+ * turn should cost little more than one that does.
  */
 struct demi_op {
 	struct demi_op *next, *prev; /* free list; the queue's list; ready list; inbox (next) */
@@ -40,30 +41,33 @@ struct demi_op {
 	union {
 		struct {
 			uint8_t state; /* enum demi_op_state */
-			union {
-				uint8_t opcode; /* PENDING: what was asked for, DEMI_OPC_PUSH … */
-				uint8_t value; /* READY: enum demi_op_value */
-			};
-			uint16_t flags; /* the queue's own */
+			uint8_t opcode; /* what was asked for: DEMI_OPC_PUSH … */
+			uint8_t value; /* READY: enum demi_op_value */
+			uint8_t flags; /* PENDING: the queue's own */
 			uint32_t hint; /* index in the array of the last demi_wait_any() that saw it */
 		};
 		uint64_t head; /* all of these, for one store */
 	};
 	uint64_t seq; /* READY: order of completion in the context */
+	demi_qtoken_t token;
 	union {
 		union { /* PENDING: the queue's own */
-			uint64_t u64[3];
-			void *ptr[3];
+			uint64_t u64[2];
+			void *ptr[2];
 		} priv;
-		struct { /* READY, DEMI_OP_VALUE_BUF */
+		struct { /* DEMI_OP_VALUE_BUF */
 			void *buf;
 			uint32_t buf_len;
 		};
+		int err; /* DEMI_OP_VALUE_FAILED: positive */
 	};
-	demi_qresult_t res; /* PENDING: a queue may keep the pushed sga in qr_value */
+	union {
+		demi_sgarray_t sga; /* PENDING push: the queue may keep it here */
+		demi_accept_result_t ares;
+	};
 } __attribute__((aligned(64)));
 
-_Static_assert(sizeof(struct demi_op) == 192, "an operation is three cache lines");
+_Static_assert(offsetof(struct demi_op, sga) == 64, "one line for what most operations need");
 
 #define DEMI_OP_SLOT_BITS 20
 #define DEMI_OP_SLOTS (1U << DEMI_OP_SLOT_BITS)
@@ -161,7 +165,7 @@ static inline struct demi_op *demi_op_lookup(const struct demi_op_table *t, demi
 {
 	uint32_t slot = (uint32_t)(qt & (DEMI_OP_SLOTS - 1));
 
-	if (__builtin_expect(slot >= t->count || t->ops[slot].res.qr_qt != qt, 0))
+	if (__builtin_expect(slot >= t->count || t->ops[slot].token != qt, 0))
 		return NULL;
 	return &t->ops[slot];
 }
@@ -175,7 +179,7 @@ static inline struct demi_op *demi_op_find(const struct demi_op_table *t, demi_q
 }
 
 /*
- * Fill in a result; what a queue kept in priv and qr_value is lost. @err is a positive errno. An sga's segments
+ * Fill in a result; what a queue kept in priv and sga is lost. @err is a positive errno. An sga's segments
  * become the popper's.
  */
 void demi_op_set_pushed(struct demi_op *op); /* also for connect */

@@ -31,7 +31,6 @@ static inline struct demi_op *demi_op_alloc_inline(struct demi_ctx *ctx, struct 
 	demi_queue_get(q);
 	op->q = q;
 	op->head = DEMI_OP_HEAD(DEMI_OP_PENDING, opcode);
-	op->res.qr_qd = q->qd;
 	return op;
 }
 
@@ -41,7 +40,7 @@ static inline void demi_op_release_inline(struct demi_ctx *ctx, struct demi_op *
 	struct demi_queue *q = op->q;
 
 	op->state = DEMI_OP_FREE;
-	op->res.qr_qt += DEMI_OP_SLOTS; /* the next generation */
+	op->token += DEMI_OP_SLOTS; /* the next generation */
 	op->next = t->free;
 	t->free = op;
 	t->live--;
@@ -68,31 +67,31 @@ static inline void demi_op_unready_inline(struct demi_op *op)
 
 static inline void demi_op_set_pushed_inline(struct demi_op *op)
 {
-	op->res.qr_opcode = (demi_opcode_t)op->opcode;
-	op->res.qr_ret = 0;
 	op->value = DEMI_OP_VALUE_NONE;
 }
 
 static inline void demi_op_set_popped_buf_inline(struct demi_op *op, void *buf, uint32_t len)
 {
-	op->res.qr_opcode = DEMI_OPC_POP;
-	op->res.qr_ret = 0;
 	op->value = DEMI_OP_VALUE_BUF;
 	op->buf = buf;
 	op->buf_len = len;
 }
 
+/* The result that is neither nothing nor one buffer; the rest of *qr is filled in. */
+void demi_op_copy_value(demi_qresult_t *qr, const struct demi_op *op);
+
 static inline void demi_op_copy_result(demi_qresult_t *qr, const struct demi_op *op)
 {
 	demi_sgarray_t *sga = &qr->qr_value.sga;
 
-	if (__builtin_expect(op->value == DEMI_OP_VALUE_FULL, 0)) {
-		memcpy(qr, &op->res, sizeof(*qr));
-		return;
-	}
-	memcpy(qr, &op->res, offsetof(demi_qresult_t, qr_value));
+	qr->qr_opcode = (demi_opcode_t)op->opcode;
+	qr->qr_qd = op->q->qd;
+	qr->qr_qt = op->token;
+	qr->qr_ret = 0;
 	memset(sga, 0, sizeof(*sga));
-	if (op->value == DEMI_OP_VALUE_BUF) {
+	if (__builtin_expect(op->value > DEMI_OP_VALUE_BUF, 0)) {
+		demi_op_copy_value(qr, op);
+	} else if (op->value == DEMI_OP_VALUE_BUF) {
 		sga->sga_buf = op->buf;
 		sga->sga_numsegs = 1;
 		sga->sga_segs[0].sgaseg_buf = op->buf;

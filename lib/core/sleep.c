@@ -3,7 +3,7 @@
  * Polling, sleeping and being woken. The order of stores and loads that keeps wake-ups from being
  * lost is described in core/backend.h.
  */
-#include "core/ctx.h"
+#include "core/poll.h"
 #include "core/log.h"
 
 #include <errno.h>
@@ -27,21 +27,7 @@ void demi_ctx_flush(struct demi_ctx *ctx)
 
 void demi_ctx_poll(struct demi_ctx *ctx)
 {
-	unsigned int n = ctx->nbackends;
-
-	ctx->count.polls++;
-	if (__builtin_expect(ctx->armed, 0))
-		demi_ctx_disarm(ctx);
-	if (__builtin_expect(atomic_load_explicit(&ctx->inbox, memory_order_relaxed) != NULL, 0))
-		demi_ctx_drain_inbox(ctx);
-	if (__builtin_expect(ctx->timers.count, 0))
-		demi_timers_run(&ctx->timers, demi_now_ns());
-	for (unsigned int i = 0; i < n; i++) {
-		struct demi_backend *b = ctx->backends[ctx->next_backend++ % n];
-
-		b->ops->poll(b);
-	}
-	ctx->next_backend++; /* another one goes first the next time */
+	demi_ctx_poll_inline(ctx);
 }
 
 static void arm_backends(struct demi_ctx *ctx)

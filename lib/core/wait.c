@@ -139,7 +139,7 @@ static bool any_hinted(struct demi_ctx *ctx, struct demi_waiter *w)
 
 	demi_op_ring_for_each(op, &ctx->ready)
 	{
-		if (op->hint < w->num_qts && w->qts[op->hint] == op->res.qr_qt) {
+		if (op->hint < w->num_qts && w->qts[op->hint] == op->token) {
 			w->op = op;
 			w->pos = op->hint;
 			return true;

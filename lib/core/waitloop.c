@@ -2,10 +2,11 @@
 /* The loop behind all waits: poll, spin for an adaptive time, sleep. */
 #include "core/config.h"
 #include "core/enter.h"
+#include "core/poll.h"
 #include "core/wait.h"
 
 #define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
-#define CLOCK_EVERY 16 /* polls between two readings of the clock */
+#define CLOCK_EVERY 64 /* polls between two readings of the clock */
 #define POLL_EVERY 32 /* waits that may be served from the ready list before the backends get their turn */
 #define LATE_NS 10000000
 #define SPIN_PAYS 16 /* times spin_us */
@@ -69,7 +70,7 @@ static bool poll_once(struct demi_ctx *ctx, struct demi_waiter *w)
 {
 	uint64_t seq = ctx->seq;
 
-	if (ctx->flush_wanted)
+	if (demi_unlikely(ctx->flush_wanted))
 		demi_ctx_flush(ctx);
 	demi_ctx_poll(ctx);
 	return ctx->seq != seq && w->found(ctx, w);
@@ -105,6 +106,19 @@ static int take_wakeup(struct demi_ctx *ctx)
 	return atomic_exchange(&ctx->wakeup, 0) ? -EINTR : 0;
 }
 
+/* A few rounds with nothing between them, until something completes. Was it what is waited for? */
+static bool spin(struct demi_ctx *ctx, struct demi_waiter *w)
+{
+	uint64_t seq = ctx->seq;
+
+	for (int i = 0; i < CLOCK_EVERY && ctx->seq == seq; i++) {
+		if (demi_unlikely(ctx->flush_wanted))
+			demi_ctx_flush(ctx);
+		demi_ctx_poll_inline(ctx);
+	}
+	return ctx->seq != seq && w->found(ctx, w);
+}
+
 /* 0 or 1: the wait is over. */
 static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
 {
@@ -112,16 +126,8 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 	uint64_t start_ns = now_ns, spin_until_ns = now_ns + ctx->spin_ns;
 	int err;
 
-	for (unsigned int i = 1;; i++) {
-		if (now_ns >= spin_until_ns || now_ns >= deadline_ns) {
-			err = validate(ctx, w, UINT32_MAX);
-			if (err)
-				return err;
-			if (now_ns >= deadline_ns)
-				return -ETIMEDOUT;
-			break;
-		}
-		if (poll_once(ctx, w)) {
+	while (now_ns < spin_until_ns && now_ns < deadline_ns) {
+		if (spin(ctx, w)) {
 			ctx->count.spins++;
 			adapt(ctx, 0);
 			return 0;
@@ -131,9 +137,13 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 			err = validate(ctx, w, VALIDATE_CHUNK);
 		if (err)
 			return err;
-		if (i % CLOCK_EVERY == 0)
-			now_ns = demi_now_ns();
+		now_ns = demi_now_ns();
 	}
+	err = validate(ctx, w, UINT32_MAX);
+	if (err)
+		return err;
+	if (now_ns >= deadline_ns)
+		return -ETIMEDOUT;
 	for (;;) {
 		uint64_t seq = ctx->seq;
 

@@ -72,7 +72,7 @@ static inline int put_whole(struct demi_pipe *p, const demi_sgarray_t *sga, uint
 /* Publish what fits of an element that the arena has no room for: 1: all of it is in the ring; 0; -EBADMSG. */
 static int put_parts(struct demi_pipe *p, struct demi_op *op)
 {
-	const demi_sgarray_t *sga = &op->res.qr_value.sga;
+	const demi_sgarray_t *sga = &op->sga;
 	uint64_t total = sga_bytes(sga), *done = &op->priv.u64[0];
 	struct demi_pipe_slot slot;
 	uint64_t n;
@@ -102,7 +102,7 @@ static int put_parts(struct demi_pipe *p, struct demi_op *op)
 /* Give back what a queued push keeps. */
 static void push_drop(struct demi_pipe *p, struct demi_op *op)
 {
-	demi_sgarray_t *sga = &op->res.qr_value.sga;
+	demi_sgarray_t *sga = &op->sga;
 
 	demi_ctx_uncharge(p->q.ctx, push_charge(sga));
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
@@ -150,7 +150,7 @@ static bool lend_all(const demi_sgarray_t *sga)
 /* Keep @sga until there is room: where it is, if it lies in the heap, else a copy. */
 static int push_keep(struct demi_op *op, const demi_sgarray_t *sga, uint64_t len)
 {
-	demi_sgarray_t *kept = &op->res.qr_value.sga;
+	demi_sgarray_t *kept = &op->sga;
 
 	op->flags = DEMI_PIPE_OP_LENT;
 	op->priv.u64[0] = 0;
@@ -173,7 +173,7 @@ static int push_keep(struct demi_op *op, const demi_sgarray_t *sga, uint64_t len
 /* 1: all of it is in the ring; 0: not yet; -EBADMSG. */
 static int put_queued(struct demi_pipe *p, struct demi_op *op)
 {
-	const demi_sgarray_t *sga = &op->res.qr_value.sga;
+	const demi_sgarray_t *sga = &op->sga;
 	uint64_t len = sga_bytes(sga);
 	int ret = 0;
 

@@ -11,13 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void backend_poll(struct demi_backend *b)
-{
-	struct demi_uring *u = (struct demi_uring *)b;
-
-	u->engine->poll(u);
-}
-
 static void backend_flush(struct demi_backend *b)
 {
 	struct demi_uring *u = (struct demi_uring *)b;
@@ -105,7 +98,6 @@ static void backend_destroy(struct demi_backend *b)
 
 static const struct demi_backend_ops ops = {
 	.name = "uring",
-	.poll = backend_poll,
 	.flush = backend_flush,
 	.arm = backend_arm,
 	.disarm = backend_disarm,
@@ -160,6 +152,7 @@ int demi_uring_create(struct demi_ctx *ctx, struct demi_backend **out)
 		free(u);
 		return err;
 	}
+	u->b.poll = u->engine->poll;
 	*out = &u->b;
 	return 0;
 }

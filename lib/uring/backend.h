@@ -95,7 +95,7 @@ struct demi_engine_ops {
 
 	int (*init)(struct demi_uring *u);
 	void (*exit)(struct demi_uring *u); /* nothing is in flight any more, or it is to be abandoned */
-	void (*poll)(struct demi_uring *u);
+	void (*poll)(struct demi_backend *b); /* the backend's own */
 	void (*submit)(struct demi_uring *u); /* what the entries below have prepared */
 	void (*arm)(struct demi_uring *u);
 	void (*disarm)(struct demi_uring *u);

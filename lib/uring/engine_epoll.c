@@ -217,8 +217,9 @@ static void run_todo(struct demi_uring *u)
 	}
 }
 
-static void epoll_poll(struct demi_uring *u)
+static void epoll_poll(struct demi_backend *b)
 {
+	struct demi_uring *u = (struct demi_uring *)b;
 	struct epoll_event ev[EVENTS];
 	int n;
 

@@ -15,6 +15,7 @@
 #include "uring/bufring.h"
 
 #include "core/config.h"
+#include "core/enter.h"
 #include "core/log.h"
 #include "heap/heap.h"
 #include "uring/file.h"
@@ -51,6 +52,7 @@ struct ring {
 	struct msghdr dgram_msg; /* the room that recvmsg leaves for addresses */
 	int event_fd; /* -1 until the first sleep */
 	uint32_t inflight;
+	uint32_t cq_head; /* the kernel's copy is only written */
 	bool stale; /* the task-work flag is set for input that a plain recv() took */
 	bool draining;
 	struct demi_timer starved; /* no memory or no room: try the sockets on u->todo again */
@@ -98,23 +100,27 @@ static void start(struct demi_uring *u, struct io_uring_sqe *sqe, struct demi_ur
 	ring_of(u)->inflight++;
 }
 
+static inline bool cq_empty(const struct ring *r)
+{
+	return r->cq_head == io_uring_smp_load_acquire(r->ring.cq.ktail);
+}
+
 /* Hand out what is in the completion queue. Not nested: those who get it may start requests, even enter. */
 static void drain(struct demi_uring *u)
 {
 	struct ring *r = ring_of(u);
 	struct io_uring_cq *cq = &r->ring.cq;
-	unsigned int head = *cq->khead;
 
 	if (r->draining)
 		return;
 	r->draining = true;
-	while (head != io_uring_smp_load_acquire(cq->ktail)) {
-		struct io_uring_cqe *cqe = &cq->cqes[head & *cq->kring_mask];
+	while (!cq_empty(r)) {
+		struct io_uring_cqe *cqe = &cq->cqes[r->cq_head & *cq->kring_mask];
 		struct demi_ureq *req = io_uring_cqe_get_data(cqe);
 		uint32_t flags = cqe->flags;
 		int res = cqe->res;
 
-		io_uring_smp_store_release(cq->khead, ++head);
+		io_uring_smp_store_release(cq->khead, ++r->cq_head);
 		if (!req)
 			continue;
 		if (!(flags & IORING_CQE_F_MORE))
@@ -122,11 +128,6 @@ static void drain(struct demi_uring *u)
 		req->done(req, res, flags);
 	}
 	r->draining = false;
-}
-
-static inline bool cq_empty(const struct ring *r)
-{
-	return *r->ring.cq.khead == io_uring_smp_load_acquire(r->ring.cq.ktail);
 }
 
 /* Nothing can be done now: in a little while. */
@@ -191,18 +192,25 @@ static bool recv_direct(struct demi_uring *u, struct ring *r)
 	return true;
 }
 
-static void uring_poll(struct demi_uring *u)
+static __attribute__((noinline)) void poll_news(struct demi_uring *u, struct ring *r)
 {
-	struct ring *r = ring_of(u);
-
 	if (cq_empty(r)) {
-		if (!(IO_URING_READ_ONCE(*r->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
-			return;
 		if (recv_direct(u, r))
 			return;
 		enter(u);
 	}
 	drain(u);
+}
+
+/* Mostly nothing is new: only then it is quick. */
+static void uring_poll(struct demi_backend *b)
+{
+	struct demi_uring *u = (struct demi_uring *)b;
+	struct ring *r = ring_of(u);
+
+	if (demi_unlikely(!cq_empty(r) ||
+			  IO_URING_READ_ONCE(*r->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+		poll_news(u, r);
 }
 
 static void uring_submit(struct demi_uring *u)

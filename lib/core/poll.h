@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_POLL_H
+#define DEMI_CORE_POLL_H
+
+/* One round over everything that can complete operations, in line for the loop that spins. */
+
+#include "core/ctx.h"
+
+static inline void demi_ctx_poll_inline(struct demi_ctx *ctx)
+{
+	ctx->count.polls++;
+	if (__builtin_expect(ctx->armed, 0))
+		demi_ctx_disarm(ctx);
+	if (__builtin_expect(atomic_load_explicit(&ctx->inbox, memory_order_relaxed) != NULL, 0))
+		demi_ctx_drain_inbox(ctx);
+	if (__builtin_expect(ctx->timers.count, 0))
+		demi_timers_run(&ctx->timers, demi_now_ns());
+	for (struct demi_backend **b = ctx->backends; *b; b++)
+		(*b)->poll(*b);
+}
+
+#endif /* DEMI_CORE_POLL_H */
