@@ -35,7 +35,7 @@ INSTRUMENT += $(if $(findstring clang,$(CC)),,-Wno-tsan)
 endif
 endif
 ifneq ($(COVERAGE),)
-INSTRUMENT += --coverage -O0
+INSTRUMENT += --coverage -O0 -DDEMI_COVERAGE
 endif
 DEMI_CFLAGS += $(INSTRUMENT)
 DEMI_LDFLAGS += $(INSTRUMENT)

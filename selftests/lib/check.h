@@ -42,7 +42,7 @@
 #define OK(call) CHECK_EQ(call, 0)
 
 /* Under a sanitizer or valgrind programs are so much slower that they do less. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(DEMI_COVERAGE)
 #define SLOW 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

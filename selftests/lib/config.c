@@ -57,7 +57,7 @@ static void load(const char *const *words)
 	res->c = demi_config;
 	n = read(fds[0], res->log, sizeof(res->log) - 1);
 	res->log[n > 0 ? n : 0] = '\0';
-	_exit(0);
+	exit(0); /* not _exit(2): coverage is written then */
 }
 
 static void run(int line, const char *const *words)

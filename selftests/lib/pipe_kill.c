@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(DEMI_COVERAGE)
 enum { ROUNDS = 200, WINDOW = 8 };
 #else
 enum { ROUNDS = 1000, WINDOW = 8 };

@@ -25,7 +25,7 @@ static size_t random_len(uint64_t *state)
 	}
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(DEMI_COVERAGE)
 enum { ELEMENTS = 1500, PINGS = 10000 };
 #else
 enum { ELEMENTS = 10000, PINGS = 100000 };

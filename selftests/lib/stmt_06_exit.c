@@ -191,7 +191,7 @@ static void push_for_ever(void)
 	}
 }
 
-__attribute__((unused)) static void test_handler(int rounds)
+static void test_handler(int rounds)
 {
 	int resets = 0;
 
