@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Design, statement 5: free protection, realloc of lent memory, sharing without a copy from 1 KiB on, DEMI_ZEROCOPY=off;
- * also of memory that is not the heap's and of pieces of objects.
+ * Design, statement 5: free protection, realloc of lent memory, sharing without a copy from 1 KiB on,
+ * DEMI_ZEROCOPY=off; also of memory that is not the heap's and of pieces of objects.
  */
 #include "lib/check.h"
 

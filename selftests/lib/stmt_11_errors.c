@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* engines: both */
 /*
- * Design, statement 11: a call that cannot start returns its errno and changes nothing; a later failure is a result with
- * DEMI_OPC_FAILED; a success has qr_ret 0 and a zeroed value; nothing is printed unless DEMI_LOG asks for it.
+ * Design, statement 11: a call that cannot start returns its errno and changes nothing; a later failure is
+ * a result with DEMI_OPC_FAILED; a success has qr_ret 0 and a zeroed value; nothing is printed unless
+ * DEMI_LOG asks for it.
  */
 #include "lib/check.h"
 
