@@ -319,7 +319,11 @@ static int grow(size_t len)
 	ret = commit(addr, len, first);
 	if (!ret)
 		ret = hooks_add(addr, len);
-	if (ret || nareas == NAREAS) {
+	if (!ret && nareas == NAREAS) { /* the hooks made the heap grow themselves */
+		hooks_del(NULL, addr, len);
+		ret = -ENOMEM;
+	}
+	if (ret) {
 		uncommit(addr, len);
 		return -ENOMEM;
 	}
