@@ -293,6 +293,8 @@ int main(void)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
+		alarm(50);
+		close(go[1]); /* so that it ends when its parent fails */
 		nobody(go[0]);
 		exit(0);
 	}
