@@ -3,11 +3,13 @@
 #include "cmds.h"
 #include "demi-loop.h"
 #include "local.h"
+#include "proc.h"
 #include "ring.h"
 #include "side.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,12 @@ struct queue_side {
 	atomic_int ret;
 };
 
+/* Is there nothing to wait for any more: the other thread has failed, or the user wants an end? */
+static bool side_over(struct queue_side *s)
+{
+	return interrupted || atomic_load(&s->ret);
+}
+
 /* Send BATCH elements. */
 static int produce_demi(struct queue_side *s, int qd)
 {
@@ -39,9 +47,15 @@ static int produce_demi(struct queue_side *s, int qd)
 	int ret = 0, n = 0, i;
 
 	while (done < BATCH && !ret) {
+		n = 0;
 		while (sent < BATCH && sent - done < WINDOW && !ret) {
 			ret = demi_push(&qt, qd, &s->msg);
-			sent++;
+			sent += !ret;
+		}
+		if (ret == ENOBUFS) { /* the queue has its fill: until the consumer has taken some */
+			ret = sched_yield() || side_over(s) ? EINTR : 0;
+			if (sent == done)
+				continue;
 		}
 		if (!ret)
 			ret = demi_wait_next_n(qr, WINDOW, &n, NULL);
@@ -54,6 +68,7 @@ static int produce_demi(struct queue_side *s, int qd)
 
 static int consume_demi(struct queue_side *s)
 {
+	static const struct timespec tick = { 0, 100000000 };
 	demi_qresult_t qr[WINDOW];
 	uint64_t asked = 0, done = 0;
 	demi_qtoken_t qt;
@@ -65,7 +80,11 @@ static int consume_demi(struct queue_side *s)
 			asked++;
 		}
 		if (!ret)
-			ret = demi_wait_next_n(qr, WINDOW, &n, NULL);
+			ret = demi_wait_next_n(qr, WINDOW, &n, &tick);
+		if (ret == ETIMEDOUT) {
+			ret = side_over(s) ? EINTR : 0;
+			continue;
+		}
 		for (i = 0; i < n && !ret; i++)
 			ret = qr[i].qr_ret ? (int)qr[i].qr_ret : demi_sgafree(&qr[i].qr_value.sga);
 		done += ret ? 0 : (uint64_t)n;
@@ -196,8 +215,11 @@ static int demi_batch(void *state, uint64_t *ops, uint64_t *ns)
 	*ops = BATCH;
 	if (!s->threaded)
 		return -loop_memq(s->qd, &s->msg, BATCH);
+	atomic_store(&s->ret, 0);
 	sem_post(&s->go);
 	ret = consume_demi(s);
+	if (ret)
+		atomic_store(&s->ret, ret);
 	sem_wait_all(&s->ready);
 	return ret ? -ret : -atomic_load(&s->ret);
 }

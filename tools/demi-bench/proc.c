@@ -35,11 +35,11 @@ static void on_interrupt(int sig)
 
 void catch_interrupts(void)
 {
-	struct sigaction sa = { .sa_handler = on_interrupt };
+	struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND }; /* the second one kills */
 
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	sa.sa_handler = SIG_IGN;
+	sa = (struct sigaction){ .sa_handler = SIG_IGN };
 	sigaction(SIGPIPE, &sa, NULL);
 }
 
