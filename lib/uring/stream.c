@@ -489,8 +489,10 @@ static int iov_skip(struct iovec *iov, int cnt, size_t n)
 static ssize_t send_at_once(struct demi_sock *s, struct iovec *iov, int n)
 {
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
-	ssize_t res = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	ssize_t res;
 
+	res = n == 1 ? send(s->fd, iov->iov_base, iov->iov_len, flags) : sendmsg(s->fd, &msg, flags);
 	s->q.ctx->count.syscalls++;
 	if (res < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
