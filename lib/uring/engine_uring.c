@@ -423,7 +423,11 @@ static ssize_t uring_sendmsg(struct demi_sock *s, struct demi_ureq *req, struct 
 		try_later(s);
 		return -EAGAIN;
 	}
-	io_uring_prep_sendmsg(sqe, s->fd, m, (unsigned int)flags | MSG_NOSIGNAL);
+	flags |= MSG_NOSIGNAL;
+	if (m->msg_iovlen == 1 && !m->msg_name) /* the kernel need not fetch a header and a vector */
+		io_uring_prep_send(sqe, s->fd, m->msg_iov->iov_base, m->msg_iov->iov_len, flags);
+	else
+		io_uring_prep_sendmsg(sqe, s->fd, m, (unsigned int)flags);
 	start(u, sqe, req);
 	s->inflight++;
 	return -EINPROGRESS;
