@@ -40,6 +40,7 @@ int demi_bufring_init(struct demi_bufring *r, struct io_uring *ring, uint16_t gr
 	r->group = group;
 	r->size = size;
 	r->entries = entries;
+	r->first = first;
 	r->objs = calloc(entries, sizeof(*r->objs));
 	r->spare = calloc(entries, sizeof(*r->spare));
 	if (!r->objs || !r->spare ||
@@ -57,8 +58,6 @@ int demi_bufring_init(struct demi_bufring *r, struct io_uring *ring, uint16_t gr
 	io_uring_buf_ring_init(r->br);
 	for (uint32_t i = entries; i-- > 0;)
 		r->spare[r->nspare++] = (uint16_t)i;
-	r->limit = first;
-	fill(r, first);
 	return 0;
 
 err_free:
@@ -98,7 +97,7 @@ bool demi_bufring_grow(struct demi_bufring *r)
 
 	/* numbers that lost their buffer for want of memory first */
 	if (used >= r->limit && r->limit < r->entries)
-		r->limit *= 2;
+		r->limit = r->limit ? r->limit * 2 : r->first;
 	if (used < r->limit)
 		fill(r, r->limit - used);
 	return r->nspare < r->entries;

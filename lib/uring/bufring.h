@@ -17,12 +17,13 @@ struct demi_bufring {
 	struct demi_rx **objs; /* by buffer number; NULL: a number without a buffer */
 	uint16_t *spare; /* numbers without a buffer */
 	uint32_t entries, nspare;
-	uint32_t limit; /* buffers in use, grows up to entries */
+	uint32_t first; /* the first limit */
+	uint32_t limit; /* buffers in use, grows up to entries; 0: none was wanted yet */
 	uint32_t size; /* bytes behind the head */
 	uint16_t group;
 };
 
-/* @first buffers now, up to @entries (a power of two) later. -errno. */
+/* No buffers yet; @first by the first grow, up to @entries (a power of two) by later ones. -errno. */
 int demi_bufring_init(struct demi_bufring *r, struct io_uring *ring, uint16_t group, uint32_t size, uint32_t first,
 		      uint32_t entries);
 void demi_bufring_exit(struct demi_bufring *r, bool keep_objects);

@@ -346,23 +346,14 @@ static void accept_done(struct demi_ureq *req, int res, uint32_t flags)
 static struct demi_bufring *bufs_of(struct demi_sock *s)
 {
 	struct ring *r = ring_of(demi_sock_uring(s));
-	struct demi_bufring *bufs = s->stream ? &r->stream : &r->dgram;
-	int err;
 
-	if (bufs->br)
-		return bufs;
-	if (s->stream)
-		err = demi_bufring_init(bufs, &r->ring, STREAM_GROUP, DEMI_RX_STREAM_SIZE, STREAM_FIRST, STREAM_BUFS);
-	else
-		err = demi_bufring_init(bufs, &r->ring, DGRAM_GROUP, DGRAM_HEAD + DEMI_RX_DGRAM_SIZE, DGRAM_FIRST,
-					DGRAM_BUFS);
-	if (err)
-		demi_warn("io_uring: receive buffers: %s", strerror(-err));
-	return err ? NULL : bufs;
+	return s->stream ? &r->stream : &r->dgram;
 }
 
-static void recv_prepare(struct demi_sock *s, struct io_uring_sqe *sqe, const struct demi_bufring *bufs)
+static void recv_prepare(struct demi_sock *s, struct io_uring_sqe *sqe, struct demi_bufring *bufs)
 {
+	if (!bufs->limit)
+		demi_bufring_grow(bufs);
 	if (s->stream) {
 		io_uring_prep_recv_multishot(sqe, s->fd, NULL, 0, 0);
 		s->recv_req.done = stream_done;
@@ -378,8 +369,7 @@ static void uring_recv_start(struct demi_sock *s)
 {
 	struct demi_uring *u = demi_sock_uring(s);
 	bool listening = s->state == DEMI_SOCK_LISTEN;
-	struct demi_bufring *bufs = listening ? NULL : bufs_of(s);
-	struct io_uring_sqe *sqe = listening || bufs ? sqe_get(u) : NULL;
+	struct io_uring_sqe *sqe = sqe_get(u);
 
 	if (!sqe) {
 		try_later(s);
@@ -389,7 +379,7 @@ static void uring_recv_start(struct demi_sock *s)
 		io_uring_prep_multishot_accept(sqe, s->fd, NULL, NULL, SOCK_CLOEXEC);
 		s->recv_req.done = accept_done;
 	} else {
-		recv_prepare(s, sqe, bufs);
+		recv_prepare(s, sqe, bufs_of(s));
 	}
 	start(u, sqe, &s->recv_req);
 	s->inflight++;
@@ -566,6 +556,17 @@ static int check_kernel(struct io_uring *ring)
 	return err;
 }
 
+/* Now, while it is not too late for the other engine: the kernel may refuse them (RLIMIT_MEMLOCK). */
+static int register_buffers(struct ring *r)
+{
+	int err = demi_bufring_init(&r->stream, &r->ring, STREAM_GROUP, DEMI_RX_STREAM_SIZE, STREAM_FIRST, STREAM_BUFS);
+
+	if (err)
+		return err;
+	return demi_bufring_init(&r->dgram, &r->ring, DGRAM_GROUP, DGRAM_HEAD + DEMI_RX_DGRAM_SIZE, DGRAM_FIRST,
+				 DGRAM_BUFS);
+}
+
 static int uring_init(struct demi_uring *u)
 {
 	struct ring *r = calloc(1, sizeof(*r));
@@ -581,6 +582,8 @@ static int uring_init(struct demi_uring *u)
 	if (err)
 		goto err_free;
 	err = check_kernel(&r->ring);
+	if (!err)
+		err = register_buffers(r);
 	if (err)
 		goto err_ring;
 	r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -602,6 +605,8 @@ static int uring_init(struct demi_uring *u)
 err_event:
 	close(r->event_fd);
 err_ring:
+	demi_bufring_exit(&r->stream, false);
+	demi_bufring_exit(&r->dgram, false);
 	io_uring_queue_exit(&r->ring);
 err_free:
 	free(r);

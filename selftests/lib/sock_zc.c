@@ -6,7 +6,6 @@
  */
 #include "sock_test.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define BLOCK 200000
@@ -61,18 +60,11 @@ static void child(const char *zc_min, bool may_pin)
 
 	if (zc_min)
 		setenv("DEMI_ZC_MIN", zc_min, 1);
+	if (!may_pin && geteuid() == 0) /* pinned memory is charged to whoever made the ring */
+		CHECK(!setresuid(65534, 65534, 65534));
 	test_init();
-	if (!may_pin) { /* after the rings and the heap are there: only the sends suffer */
-		make_pair(AF_INET, SOCK_STREAM, &a, &b);
-		push(a, "x", 1);
-		pop_is(b, "x", 1);
-		transfer(a, b, 1);
+	if (!may_pin) /* the ring itself is there: only the sends suffer */
 		CHECK(!setrlimit(RLIMIT_MEMLOCK, &none));
-		if (geteuid() == 0)
-			CHECK(!setresuid(65534, 65534, 65534));
-		transfer(a, b, 5);
-		exit(0);
-	}
 	make_pair(AF_INET, SOCK_STREAM, &a, &b);
 	transfer(a, b, 10);
 	OK(demi_close(a));
