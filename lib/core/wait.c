@@ -251,7 +251,9 @@ DEMI_PUBLIC int demi_wait_all(demi_qresult_t qrs_out[], const demi_qtoken_t qts[
 		return err;
 	if (!qrs_out || !qts || num_qts < 1 || !timeout_ok(timeout))
 		return demi_leave(ctx, -EINVAL);
-	if (!found_all(ctx, &w))
+	if (found_all(ctx, &w))
+		poll_sometimes(ctx);
+	else
 		err = demi_wait_for(ctx, &w, timeout);
 	for (int i = 0; !err && i < num_qts; i++) {
 		struct demi_op *op = demi_op_find(&ctx->ops, qts[i]);
