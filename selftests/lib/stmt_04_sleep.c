@@ -54,6 +54,9 @@ static void test_ping_pong(void)
 	OK(pthread_create(&t, NULL, echo, &others));
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		push_bytes(there, &i, sizeof(i));
+		/* so that the answer often comes just when this thread goes to sleep */
+		for (volatile uint32_t k = rnd_below(1U << (i % 16)); k > 0; k--)
+			;
 		pop_bytes(back, &i, sizeof(i));
 	}
 	pthread_join(t, NULL);
