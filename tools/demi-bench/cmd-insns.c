@@ -72,17 +72,20 @@ static int insns_dispatch(uint64_t n, bool empty_poll)
 	return ret;
 }
 
-/* Waits of a millisecond in which nothing happens; prints how many poll rounds that were. */
+/*
+ * Waits in which nothing happens, each long enough that its beginning and end do not count; prints how many poll
+ * rounds that were.
+ */
 static int insns_polls(uint64_t n)
 {
-	static const struct timespec millisecond = { 0, 1000000 };
+	static const struct timespec period = { 0, 20000000 };
 	struct waiters w;
 	demi_qresult_t qr;
 	uint64_t polls;
 	int ret = waiters_init(&w, BLOCKED, ACTIVE, false), got;
 
 	for (; n && !ret; n--) {
-		ret = demi_wait_next_n(&qr, 1, &got, &millisecond);
+		ret = demi_wait_next_n(&qr, 1, &got, &period);
 		ret = ret == ETIMEDOUT ? 0 : ret ? ret : EPROTO;
 	}
 	if (!ret)
