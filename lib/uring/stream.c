@@ -560,6 +560,24 @@ int demi_stream_push(struct demi_sock *s, struct demi_op *op, const demi_sgarray
 
 /* ---- receiving ---- */
 
+/* The usual case: a pop waits for these few bytes, and they need not be queued for it. */
+static bool answer_small(struct demi_sock *s, const char *data, uint32_t len)
+{
+	struct demi_op *op = s->ops.head;
+	void *exact;
+
+	if (!op || s->maxsegs != 1 || len > op->priv.u64[0])
+		return false;
+	exact = demi_heap_alloc(len);
+	if (!exact)
+		return false;
+	memcpy(exact, data, len);
+	s->q.ctx->count.copied_bytes += len;
+	demi_sock_op_del(s, op);
+	demi_op_complete_buf(op, exact, len);
+	return true;
+}
+
 bool demi_stream_input(struct demi_sock *s, struct demi_rx *rx, uint32_t len, uint32_t size)
 {
 	char *data = (char *)rx + DEMI_RX_HEAD;
@@ -576,8 +594,11 @@ bool demi_stream_input(struct demi_sock *s, struct demi_rx *rx, uint32_t len, ui
 			demi_sock_deliver(s);
 		return false;
 	}
-	if (len < size / 4)
+	if (len < size / 4) {
+		if (answer_small(s, data, len))
+			return false;
 		copy = demi_rx_copy(s, data, len, 0);
+	}
 	if (!copy)
 		demi_rx_set(rx, data, len, size);
 	demi_sock_rx_add(s, copy ? copy : rx);
