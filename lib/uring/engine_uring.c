@@ -142,6 +142,8 @@ static void try_later(struct demi_sock *s)
 		demi_warn("io_uring: out of memory, a socket stalls until the next poll");
 }
 
+static void uring_detach(struct demi_sock *s);
+
 static void starved_over(struct demi_timer *t)
 {
 	struct ring *r = demi_container(t, struct ring, starved);
@@ -156,6 +158,12 @@ static void starved_over(struct demi_timer *t)
 		struct demi_sock *s = demi_container(l, struct demi_sock, todo);
 
 		demi_link_del(l);
+		if (s->finished) {
+			s->inflight++;
+			uring_detach(s);
+			demi_sock_put_request(s);
+			continue;
+		}
 		if (s->tx_blocked)
 			demi_sock_writable(s);
 		demi_sock_rx_continue(s);
@@ -386,20 +394,21 @@ static void uring_recv_start(struct demi_sock *s)
 	s->armed = true;
 }
 
-static void cancel(struct demi_uring *u, struct demi_ureq *req)
+/* False: not now, the queue is full. */
+static bool cancel(struct demi_uring *u, struct demi_ureq *req)
 {
 	struct io_uring_sqe *sqe = sqe_get(u);
 
 	if (!sqe)
-		return;
+		return false;
 	io_uring_prep_cancel(sqe, req, 0);
 	io_uring_sqe_set_data(sqe, NULL);
+	return true;
 }
 
 static void uring_recv_stop(struct demi_sock *s)
 {
-	s->stopping = true;
-	cancel(demi_sock_uring(s), &s->recv_req);
+	s->stopping = cancel(demi_sock_uring(s), &s->recv_req); /* if not: the next delivery tries again */
 }
 
 /* ---- sending and connecting ---- */
@@ -479,8 +488,10 @@ static void uring_detach(struct demi_sock *s)
 	if (s->inflight == 1)
 		return;
 	sqe = sqe_get(u);
-	if (!sqe) /* still full: the requests end with the ring */
+	if (!sqe) {
+		try_later(s);
 		return;
+	}
 	io_uring_prep_cancel_fd(sqe, s->fd, IORING_ASYNC_CANCEL_ALL);
 	io_uring_sqe_set_data(sqe, NULL);
 	if (!ring_of(u)->draining) {

@@ -120,6 +120,9 @@ void demi_sock_rx_continue(struct demi_sock *s)
 {
 	if (s->armed || !s->rx_wanted || s->rx_end || s->q.closed || demi_sock_rx_full(s))
 		return;
+	/* half of it must be read first, or a slow reader would cost a stop and a start per chunk */
+	if (s->rx_bytes > s->readahead / 2)
+		return;
 	demi_sock_uring(s)->engine->recv_start(s);
 }
 
