@@ -62,7 +62,7 @@ static void load(const char *const *words)
 
 static void run(int line, const char *const *words)
 {
-	int status;
+	int status = 0;
 	pid_t pid;
 
 	memset(res, 0, sizeof(*res));
