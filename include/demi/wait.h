@@ -53,7 +53,8 @@ extern int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct time
  * @timeout:      see above
  *
  * The cost does not grow with @num_qts as long as the array stays the same but for the entry
- * that was returned last.
+ * that was returned last. The token of an operation that is complete already and that is written to
+ * another entry of the same array may be passed over for up to @num_qts results, but never missed.
  *
  * Returns 0, or ETIMEDOUT, EINTR, EINVAL.
  */
