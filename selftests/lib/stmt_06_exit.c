@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -70,6 +71,19 @@ static size_t read_all(int fd, bool slow, int *err)
 	return got;
 }
 
+/* A child that does not outlive this program, whatever happens to either. */
+static pid_t start_child(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
+}
+
 static int finish(pid_t pid)
 {
 	int status;
@@ -105,9 +119,7 @@ static void test_normal(int domain)
 		int fd, err;
 
 		listen_on(domain);
-		fflush(stdout);
-		pid = fork();
-		CHECK(pid >= 0);
+		pid = start_child();
 		if (!pid) {
 			alarm(60);
 			push_and_end(how);
@@ -132,9 +144,7 @@ static void test_linger(void)
 	int fd, err;
 
 	listen_on(AF_INET);
-	fflush(stdout);
-	pid = fork();
-	CHECK(pid >= 0);
+	pid = start_child();
 	if (!pid) {
 		alarm(60);
 		setenv("DEMI_EXIT_LINGER_MS", "50", 1);
@@ -203,9 +213,7 @@ static void test_handler(int rounds)
 		listen_on(AF_INET);
 		atomic_store(pushed, 0);
 		rnd();
-		fflush(stdout);
-		pid = fork();
-		CHECK(pid >= 0);
+		pid = start_child();
 		if (!pid)
 			push_for_ever();
 		fd = accept(server, NULL, NULL);
