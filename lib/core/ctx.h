@@ -41,6 +41,7 @@ struct demi_ctx {
 	uint64_t seq; /* of the next completion */
 	bool busy; /* inside a call: a signal handler or a callback must stay out */
 	bool flush_wanted; /* a backend has put something off */
+	bool spinning; /* the next round follows at once: a backend may let completions gather */
 	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
 	uint8_t poll_in; /* waits until the backends are polled although something is ready */
 	uint32_t live_conns; /* connections: for late_entries */

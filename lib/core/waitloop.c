@@ -111,11 +111,13 @@ static bool spin(struct demi_ctx *ctx, struct demi_waiter *w)
 {
 	uint64_t seq = ctx->seq;
 
+	ctx->spinning = true;
 	for (int i = 0; i < CLOCK_EVERY && ctx->seq == seq; i++) {
 		if (demi_unlikely(ctx->flush_wanted))
 			demi_ctx_flush(ctx);
 		demi_ctx_poll_inline(ctx);
 	}
+	ctx->spinning = false;
 	return ctx->seq != seq && w->found(ctx, w);
 }
 

@@ -41,6 +41,16 @@
 #define DGRAM_NAME sizeof(struct sockaddr_storage)
 #define DGRAM_HEAD (sizeof(struct io_uring_recvmsg_out) + DGRAM_NAME)
 
+/*
+ * While the context spins and many sockets are active, input may gather so that one enter serves more of them. How
+ * many are active, and how fast input comes, is seen every WINDOW inputs. What is waited for is a part of the
+ * active sockets' requests: the others keep their peers busy meanwhile.
+ */
+#define WINDOW 64
+#define GATHER_ACTIVE 16 /* sockets among the last WINDOW inputs */
+#define GATHER_SHARE(active) ((active)*3 / 16)
+#define GATHER_MAX_NS 100000
+
 #define STARVED_NS 1000000
 #define EXIT_ROUNDS 100
 
@@ -53,6 +63,11 @@ struct ring {
 	int event_fd; /* -1 until the first sleep */
 	uint32_t inflight;
 	uint32_t cq_head; /* the kernel's copy is only written */
+	uint32_t inputs, active; /* of the window that is being counted: inputs, and sockets they came from */
+	uint8_t window; /* its number, in demi_sock.window */
+	uint64_t window_ns; /* when it began */
+	uint32_t gather_ns; /* how long input may gather; 0: not at all */
+	uint64_t gather_until_ns; /* 0: nothing to enter for yet */
 	bool stale; /* the task-work flag is set for input that a plain recv() took */
 	bool draining;
 	struct demi_timer starved; /* no memory or no room: try the sockets on u->todo again */
@@ -72,6 +87,7 @@ static void enter(struct demi_uring *u)
 	int n;
 
 	r->stale = false;
+	r->gather_until_ns = 0;
 	n = io_uring_submit_and_get_events(&r->ring);
 	u->b.ctx->count.syscalls++;
 	if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY)
@@ -200,10 +216,45 @@ static bool recv_direct(struct demi_uring *u, struct ring *r)
 	return true;
 }
 
+/* Is it better to wait until one enter serves more sockets? */
+static bool gather(struct demi_uring *u, struct ring *r)
+{
+	uint64_t now_ns;
+
+	if (!r->gather_ns || !u->b.ctx->spinning)
+		return false;
+	now_ns = demi_now_ns();
+	if (!r->gather_until_ns)
+		r->gather_until_ns = now_ns + r->gather_ns;
+	return now_ns < r->gather_until_ns;
+}
+
+static void window_ends(struct ring *r)
+{
+	uint64_t now_ns = demi_now_ns(), ns = 0;
+
+	if (r->active >= GATHER_ACTIVE)
+		ns = (now_ns - r->window_ns) / WINDOW * GATHER_SHARE(r->active);
+	r->gather_ns = ns < GATHER_MAX_NS ? (uint32_t)ns : GATHER_MAX_NS;
+	r->window_ns = now_ns;
+	r->inputs = r->active = 0;
+	r->window++;
+}
+
+static inline void count_input(struct ring *r, struct demi_sock *s)
+{
+	if (s->window != r->window) {
+		s->window = r->window;
+		r->active++;
+	}
+	if (++r->inputs == WINDOW)
+		window_ends(r);
+}
+
 static __attribute__((noinline)) void poll_news(struct demi_uring *u, struct ring *r)
 {
 	if (cq_empty(r)) {
-		if (recv_direct(u, r))
+		if (recv_direct(u, r) || gather(u, r))
 			return;
 		enter(u);
 	}
@@ -279,6 +330,7 @@ static void stream_done(struct demi_ureq *req, int res, uint32_t flags)
 	bool kept = false;
 
 	u->direct = false;
+	count_input(ring_of(u), s);
 	if (res > 0)
 		kept = demi_stream_input(s, demi_bufring_at(bufs, id), (uint32_t)res, bufs->size);
 	if (flags & IORING_CQE_F_BUFFER)

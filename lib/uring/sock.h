@@ -76,6 +76,7 @@ struct demi_sock {
 	bool rd_ready : 1; /* epoll: not read until EAGAIN yet */
 	bool rd_hup : 1; /* epoll: the end has been announced */
 	uint8_t maxsegs;
+	uint8_t window; /* the engine's: the last window of inputs that it was active in */
 	uint16_t rx_err, tx_err; /* failures to be reported once, by a pop and by a push */
 	uint16_t linger_s; /* SO_LINGER {1, s} */
 	uint32_t inflight; /* requests that the kernel holds */
