@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define MAGIC "demipipe"
+#define ASK_MAGIC "demiopen"
 #define FDS_MAX 8 /* that are received, to be closed if there are too many */
 
 struct hello {
@@ -15,6 +16,11 @@ struct hello {
 	uint32_t version;
 	uint32_t error; /* errno: there is no offer; 0: two fds come with it */
 	uint64_t ring_bytes, arena_bytes;
+};
+
+struct ask {
+	char magic[8];
+	uint32_t version;
 };
 
 union control {
@@ -31,6 +37,28 @@ static void close_fds(int *fds, unsigned int n)
 void demi_pipe_offer_close(struct demi_pipe_offer *offer)
 {
 	close_fds(offer->fds, DEMI_PIPE_FDS);
+}
+
+int demi_pipe_ask_send(int sock)
+{
+	static const struct ask a = { .magic = ASK_MAGIC, .version = DEMI_PIPE_VERSION };
+
+	return send(sock, &a, sizeof(a), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int demi_pipe_ask_recv(int sock)
+{
+	struct ask a;
+	ssize_t n;
+
+	n = recv(sock, &a, sizeof(a), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	if (n == 0)
+		return -EPIPE;
+	if (n != sizeof(a) || memcmp(a.magic, ASK_MAGIC, sizeof(a.magic)) || a.version != DEMI_PIPE_VERSION)
+		return -EPROTO;
+	return 0;
 }
 
 int demi_pipe_hello_send(int sock, const struct demi_pipe_offer *offer)

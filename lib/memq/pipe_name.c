@@ -17,11 +17,15 @@
 
 #define STACK_BYTES (256UL << 10)
 #define ANSWER_MS 5000 /* that the thread of a live maker has for its answer */
+#define ASKERS 16 /* connections of a name that wait, for more than microseconds only if something is wrong */
 #define CONNECT_TRIES 500 /* 10 ms apart, while its backlog is full */
 
 struct demi_pipe_name {
 	struct demi_pipe_path path;
 	int listener;
+	int askers[ASKERS]; /* connections, -1: none */
+	unsigned int turn; /* which of them is dropped for want of room */
+	int offered; /* to which of them the offer has been sent, -1: to none */
 	bool given;
 	struct demi_pipe_offer offer; /* until it is given */
 	struct demi_pipe_name *next;
@@ -33,7 +37,7 @@ struct server {
 	pthread_t thread;
 };
 
-/* Protects all below and the names' `given` and `offer`. Never held while anything blocks. */
+/* Protects all below, and of the names all but the path and the listener. Never held while anything blocks. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct demi_pipe_name *names;
 static struct server *server;
@@ -47,20 +51,101 @@ static void set_given(struct demi_pipe_name *n)
 	n->given = true;
 }
 
-/* -errno: no connection could be taken, for want of descriptors or memory. */
-static int answer(struct demi_pipe_name *n)
+static void hang_up(struct demi_pipe_name *n, int i)
 {
-	int err, fd = accept4(n->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	/* by itself it leaves the set only when nobody has it open, and a forked child may */
+	epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, n->askers[i], NULL);
+	demi_pipe_fork_close(n->askers[i]);
+	n->askers[i] = -1;
+	if (i == n->offered)
+		n->offered = -1;
+}
+
+/*
+ * What became of the offer that was sent? Who has received it ends the connection. If the kernel resets it, the
+ * message was never read: nobody has the fds.
+ */
+static void settle(struct demi_pipe_name *n)
+{
+	ssize_t got;
+	char c;
+
+	if (n->offered < 0)
+		return;
+	got = recv(n->askers[n->offered], &c, sizeof(c), MSG_DONTWAIT);
+	if (got < 0 && errno == EWOULDBLOCK)
+		return;
+	if (got >= 0 || errno != ECONNRESET)
+		set_given(n);
+	hang_up(n, n->offered);
+}
+
+static int place_for_asker(struct demi_pipe_name *n)
+{
+	int i;
+
+	for (i = 0; i < ASKERS; i++) {
+		if (n->askers[i] < 0)
+			return i;
+	}
+	do {
+		i = (int)(n->turn++ % ASKERS);
+	} while (i == n->offered);
+	hang_up(n, i);
+	return i;
+}
+
+/* -errno: no connection could be taken, for want of descriptors or memory. */
+static int take_asker(struct demi_pipe_name *n)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = n };
+	int i, err, fd = accept4(n->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == ECONNABORTED ? 0 : -errno;
-	err = demi_pipe_hello_send(fd, n->given ? NULL : &n->offer);
+	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &ev)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	i = place_for_asker(n);
+	n->askers[i] = fd;
+	demi_pipe_fork_add(fd);
+	return 0;
+}
+
+static void answer_asker(struct demi_pipe_name *n, int i)
+{
+	int err = demi_pipe_ask_recv(n->askers[i]);
+
+	if (err == -EAGAIN)
+		return;
+	if (err == 0 || err == -EPROTO) {
+		bool offer = !err && !n->given && n->offered < 0;
+
+		err = demi_pipe_hello_send(n->askers[i], offer ? &n->offer : NULL);
+		if (!err && offer) {
+			n->offered = i;
+			return;
+		}
+	}
 	if (err)
 		demi_info("pipe %s: no answer sent: %d", n->path.addr.sun_path, -err);
-	else if (!n->given)
-		set_given(n);
-	close(fd);
-	return 0;
+	hang_up(n, i);
+}
+
+/* Which of its sockets had the event does not matter, all are looked at. */
+static int answer(struct demi_pipe_name *n)
+{
+	int err;
+
+	settle(n); /* first: who asks now may have waited for it */
+	err = take_asker(n);
+	for (int i = 0; i < ASKERS; i++) {
+		if (n->askers[i] >= 0 && i != n->offered)
+			answer_asker(n, i);
+	}
+	return err;
 }
 
 /* @n is only an address: the name may have been removed since the event. */
@@ -208,6 +293,9 @@ int demi_pipe_name_create(struct demi_pipe_name **out, const char *name, const s
 	if (!n)
 		return -ENOMEM;
 	n->offer = *offer;
+	n->offered = -1;
+	for (unsigned int i = 0; i < ASKERS; i++)
+		n->askers[i] = -1;
 	err = demi_pipe_path_make(&n->path, name);
 	if (err)
 		goto err_free;
@@ -237,7 +325,8 @@ int demi_pipe_name_give(struct demi_pipe_name *n, int sock)
 	int err = -EBUSY;
 
 	pthread_mutex_lock(&lock);
-	if (!n->given) {
+	settle(n);
+	if (!n->given && n->offered < 0) {
 		err = demi_pipe_hello_send(sock, &n->offer);
 		if (!err)
 			set_given(n);
@@ -257,11 +346,15 @@ bool demi_pipe_name_remove(struct demi_pipe_name *n)
 	for (i = &names; *i != n; i = &(*i)->next)
 		;
 	*i = n->next;
-	/* by itself it leaves the set only when nobody has it open, and a forked child may */
+	settle(n);
+	given = n->given || n->offered >= 0; /* what was sent can be received although this end is closed */
+	for (int a = 0; a < ASKERS; a++) {
+		if (n->askers[a] >= 0)
+			hang_up(n, a);
+	}
 	epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, n->listener, NULL);
 	demi_pipe_fork_close(n->listener);
-	given = n->given;
-	if (!given)
+	if (!n->given)
 		set_given(n);
 	unused = server_unused();
 	pthread_mutex_unlock(&lock);
@@ -294,25 +387,38 @@ static int connect_to(const struct demi_pipe_path *p)
 	return fd;
 }
 
-int demi_pipe_name_open(const char *name, struct demi_pipe_offer *offer)
+/* On the connection @fd. */
+static int ask(int fd, struct demi_pipe_offer *offer)
 {
-	struct demi_pipe_path path;
-	struct pollfd pfd = { .events = POLLIN };
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	int err, n;
 
-	err = demi_pipe_path_make(&path, name);
+	err = demi_pipe_ask_send(fd);
 	if (err)
 		return err;
-	pfd.fd = connect_to(&path);
-	if (pfd.fd < 0)
-		return pfd.fd;
 	do {
 		n = poll(&pfd, 1, ANSWER_MS);
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
-		err = n ? -errno : -ETIMEDOUT;
-	else
-		err = demi_pipe_hello_recv(pfd.fd, offer);
-	close(pfd.fd);
+		return n ? -errno : -ETIMEDOUT;
+	err = demi_pipe_hello_recv(fd, offer);
+	if (!err)
+		shutdown(fd, SHUT_RDWR); /* the maker learns that it is taken although a forked child may hold it */
+	return err;
+}
+
+int demi_pipe_name_open(const char *name, struct demi_pipe_offer *offer)
+{
+	struct demi_pipe_path path;
+	int err, fd;
+
+	err = demi_pipe_path_make(&path, name);
+	if (err)
+		return err;
+	fd = connect_to(&path);
+	if (fd < 0)
+		return fd;
+	err = ask(fd, offer);
+	close(fd);
 	return err == -EPIPE || err == -ECONNRESET ? -ECONNREFUSED : err; /* it died before it answered */
 }

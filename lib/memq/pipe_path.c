@@ -87,7 +87,11 @@ static int lock_dir(const struct demi_pipe_path *p)
 	return fd;
 }
 
-/* Is the socket at @p one that nobody listens to any more? Something that is no socket is never dead. */
+/*
+ * Is the socket at @p one that nobody has open any more? Something that is no socket is never dead. Asked with
+ * a datagram socket: the kernel says that it finds none, or that it is of another type, and whoever listens
+ * there sees no connection.
+ */
 static bool is_dead(const struct demi_pipe_path *p)
 {
 	struct stat st;
@@ -96,7 +100,7 @@ static bool is_dead(const struct demi_pipe_path *p)
 
 	if (lstat(p->addr.sun_path, &st) || !S_ISSOCK(st.st_mode))
 		return false;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
 	dead = connect(fd, (const struct sockaddr *)&p->addr, sizeof(p->addr)) && errno == ECONNREFUSED;

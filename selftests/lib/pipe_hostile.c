@@ -25,7 +25,7 @@ struct hello {
 	uint64_t ring_bytes, arena_bytes;
 };
 
-static const struct hello good_hello = { "demipipe", 1, 0, RING, ARENA };
+static const struct hello good_hello = { "demipipe", 2, 0, RING, ARENA };
 
 static int good_a, good_b; /* a pipe that nobody harms */
 

@@ -4,6 +4,7 @@
 #include "pipe_test.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -92,6 +93,8 @@ static void test_other_files(void)
 	CHECK(!bind(fd, (struct sockaddr *)&addr, sizeof(addr)) && !listen(fd, 1));
 	if (fork() == 0) {
 		other = accept(fd, NULL, NULL);
+		if (recv(other, path, sizeof(path), 0) <= 0)
+			_exit(1);
 		_exit(send(other, "what do you want?", 17, 0) != 17);
 	}
 	CHECK_EQ(demi_open_pipe(&qd, "other"), EPROTO);
@@ -105,6 +108,97 @@ static void test_other_files(void)
 	CHECK_EQ(demi_open_pipe(&qd, "other"), ECONNREFUSED);
 	CHECK_EQ(demi_create_pipe(&qd, "other"), 0); /* it is dead: its place is taken */
 	CHECK_EQ(demi_close(qd), 0);
+}
+
+/* Connect to a pipe's socket by hand, and say @what if that is something. */
+static int stranger(const char *name, const void *what, size_t len)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path_of(name));
+	CHECK(fd >= 0);
+	CHECK(!connect(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	CHECK_EQ(len ? send(fd, what, len, MSG_NOSIGNAL) : 0, (long)len);
+	return fd;
+}
+
+static void await_answer(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	CHECK_EQ(poll(&pfd, 1, -1), 1);
+}
+
+/* Connections are answered in their order: none of these may take the end away from the opener after them. */
+static void test_strangers(void)
+{
+	static const struct {
+		char magic[8];
+		uint32_t version;
+	} ask = { "demiopen", 2 }, older = { "demiopen", 1 };
+	int a, b, fd, silent[40];
+	demi_qtoken_t qt;
+	char buf[64];
+
+	CHECK_EQ(demi_create_pipe(&a, "strange"), 0);
+	for (int i = 0; i < 40; i++)
+		silent[i] = stranger("strange", NULL, 0);
+	CHECK_EQ(recv(silent[0], buf, sizeof(buf), 0), 0); /* there is no room for so many that say nothing */
+
+	fd = stranger("strange", "give me that", 12);
+	CHECK(recv(fd, buf, sizeof(buf), 0) > 12 && !memcmp(buf, "demipipe", 8));
+	close(fd);
+	fd = stranger("strange", &older, sizeof(older));
+	CHECK(recv(fd, buf, sizeof(buf), 0) > 12 && !memcmp(buf, "demipipe", 8));
+	close(fd);
+
+	/* somebody who does not receive what he asked for */
+	fd = stranger("strange", &ask, sizeof(ask));
+	await_answer(fd);
+	CHECK_EQ(demi_open_pipe(&b, "strange"), EBUSY);
+	CHECK_EQ(demi_queue_export(&b, a), EBUSY);
+	close(fd);
+	CHECK_EQ(demi_open_pipe(&b, "strange"), 0);
+	pipe_test_push(b, 1234, 5);
+	pipe_test_pop(a, 1234, 5);
+	for (int i = 0; i < 40; i++)
+		close(silent[i]);
+	CHECK_EQ(demi_close(b), 0);
+	pipe_test_pop_ends(a, 0);
+	CHECK_EQ(demi_close(a), 0);
+
+	/* and who receives it and dies: it is gone with him */
+	CHECK_EQ(demi_create_pipe(&a, "strange"), 0);
+	fd = stranger("strange", &ask, sizeof(ask));
+	CHECK(recv(fd, buf, sizeof(buf), 0) > 12);
+	CHECK_EQ(demi_pop(&qt, a), 0);
+	close(fd);
+	CHECK_EQ(pipe_test_wait(qt).qr_ret, ECONNRESET);
+	CHECK_EQ(demi_open_pipe(&b, "strange"), EBUSY);
+	CHECK_EQ(demi_close(a), 0);
+
+	/* the name goes while it is being given */
+	CHECK_EQ(demi_create_pipe(&a, "strange"), 0);
+	fd = stranger("strange", &ask, sizeof(ask));
+	await_answer(fd);
+	CHECK_EQ(demi_close(a), 0);
+	CHECK(recv(fd, buf, sizeof(buf), 0) > 12);
+	close(fd);
+}
+
+/* Whether a name is in use is found out without a connection, of which there is one for the opener. */
+static void test_create_again(void)
+{
+	int a, b;
+
+	for (int i = 0; i < 200; i++) {
+		CHECK_EQ(demi_create_pipe(&a, "again"), 0);
+		CHECK_EQ(demi_create_pipe(&b, "again"), EEXIST);
+		CHECK_EQ(demi_open_pipe(&b, "again"), 0);
+		CHECK_EQ(demi_close(b), 0);
+		CHECK_EQ(demi_close(a), 0);
+	}
 }
 
 /* A pipe that is closed before it is opened: what waits in it is lost, its pushes end. */
@@ -301,6 +395,8 @@ int main(void)
 	CHECK_EQ(demi_init(NULL), 0);
 	test_arguments();
 	test_busy_and_gone();
+	test_strangers();
+	test_create_again();
 	test_never_opened();
 	test_export();
 	test_maker_away();
