@@ -33,7 +33,7 @@ struct report {
 	const char *command;
 	char title[256];
 	unsigned int sides, rounds, done; /* done: rounds that are complete */
-	char side[MAX_SIDES][32];
+	char side[MAX_SIDES][48];
 	const struct hist *hist[MAX_SIDES]; /* latencies in ns, or NULL */
 	struct metric metrics[MAX_METRICS];
 	unsigned int nmetrics;
