@@ -105,6 +105,11 @@ typedef struct DEMI_PACKED demi_qresult {
  *
  * Called once per counter, in the thread whose context ends: the counter's name (see
  * demi_counter()), the name's length in bytes, the value. It must not call the library.
+ *
+ * exit(3) and the return from main() end the context of the thread that calls them, unless a signal
+ * handler that interrupted the library calls exit(3). Handlers that were registered with atexit(3)
+ * after the first demi_init() of the process have run then: the callback uses nothing that they
+ * take down. Those registered before it, and destructors of the program, run later.
  */
 typedef void (*demi_callback_t)(const char *name, uint32_t name_len, uint64_t value);
 

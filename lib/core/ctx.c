@@ -293,7 +293,7 @@ void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
 	}
 }
 
-static void report_counters(struct demi_ctx *ctx)
+void demi_ctx_report(struct demi_ctx *ctx)
 {
 #define REPORT(name) ctx->callback(#name, sizeof(#name) - 1, ctx->count.name);
 	if (ctx->callback) {
@@ -322,7 +322,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 {
 	ctx->busy = true;
 	demi_ctx_drain(ctx, linger_ms);
-	report_counters(ctx);
+	demi_ctx_report(ctx);
 	drop_results(ctx);
 	while (ctx->nbackends > 0) {
 		struct demi_backend *b = ctx->backends[--ctx->nbackends];

@@ -128,6 +128,9 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms);
  */
 void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
 
+/* Tell the counters to demi_args.callback. ctx->busy is set: it is kept out. */
+void demi_ctx_report(struct demi_ctx *ctx);
+
 /* Sleep until a wake fd is readable, a timer is due or @deadline_ns; not at all if something completes meanwhile. */
 void demi_ctx_sleep(struct demi_ctx *ctx, uint64_t deadline_ns);
 

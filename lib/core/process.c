@@ -4,7 +4,7 @@
  *
  * exit() may be called inside a signal handler that interrupted the library: then ctx->busy is set,
  * no structure can be trusted to be whole, and all that is done is to have the kernel reset the
- * connections that have data left. No lock is taken on that path.
+ * connections that have data left. No lock is taken on that path, and nobody is told the counters.
  */
 #include "core/config.h"
 #include "core/ctx.h"
@@ -35,6 +35,7 @@ static void process_ends(void)
 	if (!ctx->busy) {
 		ctx->busy = true;
 		demi_ctx_drain(ctx, demi_config.exit_linger_ms);
+		demi_ctx_report(ctx);
 		return;
 	}
 	for (uint32_t i = 1; i < ctx->queues.size; i++) {

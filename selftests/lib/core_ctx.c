@@ -2,12 +2,14 @@
 /* threads */
 /*
  * Contexts that come and go while others post to them and wake them; wake-ups that are late; counters at the end;
- * demi_init() in a thread that had a context; exit() of a program whose other threads go on.
+ * demi_init() in a thread that had a context; exit() of a program whose other threads go on, and whom it tells the
+ * counters.
  */
 #include "lib/check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #define ROUNDS (SLOW ? 300 : 2000)
@@ -136,6 +138,64 @@ static void test_callback(void)
 	CHECK_EQ(in_callback, EDEADLK);
 }
 
+/* ---- the counters at exit(): after the handlers that are younger than the context, before those that are older ---- */
+
+static unsigned int told_before;
+
+static void older_handler(void)
+{
+	_exit(told >= 8 && told_copied == 10 && in_callback == EDEADLK && !told_before ? 5 : 6);
+}
+
+static void younger_handler(void)
+{
+	told_before = told;
+}
+
+static int exit_with_callback(void)
+{
+	OK(atexit(older_handler));
+	setenv("DEMI_LIBOS", "memq", 1);
+	with_callback(NULL);
+	OK(atexit(younger_handler));
+	return 0;
+}
+
+static void nobody_told(void)
+{
+	_exit(told ? 6 : 5);
+}
+
+static void exit_if_inside(int sig)
+{
+	static int signals;
+	uint64_t v;
+
+	if (demi_counter(&v, "polls") == EDEADLK)
+		exit(7);
+	if (++signals == 5000) /* the timer has taken the place of alarm() */
+		_exit(8);
+}
+
+/* exit() inside the library: no structure can be trusted, and nobody is told. */
+static int exit_inside(void)
+{
+	struct itimerval often = { { 0, 10000 }, { 0, 10000 } };
+	struct demi_args args = { .callback = counters };
+	demi_qresult_t qr;
+	demi_qtoken_t qt;
+
+	OK(atexit(nobody_told));
+	setenv("DEMI_LIBOS", "memq", 1);
+	OK(demi_init(&args));
+	qt = pop_start(new_queue());
+	CHECK(signal(SIGALRM, exit_if_inside) != SIG_ERR);
+	OK(setitimer(ITIMER_REAL, &often, NULL));
+	while (demi_wait(&qr, qt, NULL) == EINTR)
+		;
+	return 9;
+}
+
 /* ---- the main thread ends the process while others wait, push and free ---- */
 
 static void *busy(void *arg)
@@ -177,19 +237,20 @@ static int exit_with_threads(void)
 	exit(7);
 }
 
-static void test_exit_with_threads(const char *self)
+static void test_exit(const char *self, const char *how, int rounds, int expected)
 {
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < rounds; i++) {
 		pid_t pid = fork();
 		int status;
 
 		CHECK(pid >= 0);
 		if (!pid) {
-			execl(self, self, "exit", NULL);
+			alarm(60);
+			execl(self, self, how, NULL);
 			_exit(9);
 		}
 		CHECK(waitpid(pid, &status, 0) == pid);
-		CHECK_EQ(status, 7 << 8);
+		CHECK_EQ(status, expected << 8);
 	}
 }
 
@@ -197,9 +258,16 @@ int main(int argc, char **argv)
 {
 	alarm(100);
 	setenv("DEMI_SPIN_US", "0", 1);
+	if (argc > 1 && !strcmp(argv[1], "callback"))
+		return exit_with_callback();
+	if (argc > 1 && !strcmp(argv[1], "inside"))
+		return exit_inside();
 	if (argc > 1)
 		return exit_with_threads();
-	test_exit_with_threads(argv[0]);
+	test_exit(argv[0], "threads", 5, 7);
+	test_exit(argv[0], "callback", 1, 5);
+	if (!SLOW) /* a sanitizer's own exit handlers take locks in which the signal may hit */
+		test_exit(argv[0], "inside", 1, 5);
 	init_memq();
 	test_mayflies();
 	test_callback();
