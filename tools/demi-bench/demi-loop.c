@@ -53,6 +53,15 @@ int loop_heap(size_t size, uint64_t n)
 	return 0;
 }
 
+/*
+ * Which of @step neighbours is the active one. Not always the same: at a distance of a power of two all of
+ * them would compete for one set of the cache.
+ */
+static uint32_t place_in(uint32_t k, uint32_t step)
+{
+	return (uint32_t)(((uint64_t)(k * 2654435761U) * step) >> 32);
+}
+
 int waiters_init(struct waiters *w, uint32_t outstanding, uint32_t active, bool any)
 {
 	uint32_t i, step;
@@ -79,7 +88,7 @@ int waiters_init(struct waiters *w, uint32_t outstanding, uint32_t active, bool 
 			return ret;
 		if (qd >= 1 << 20)
 			return ERANGE;
-		if (i % step == step / 2 && i / step < w->active) {
+		if (i / step < w->active && i % step == place_in(i / step, step)) {
 			w->qds[i / step] = qd;
 			w->index[i / step] = i;
 			w->by_qd[qd] = (int)(i / step);
