@@ -59,7 +59,11 @@ struct memq {
 	uint32_t refs; /* descriptors */
 	struct memq_seg *ring; /* capacity is a power of two or 0 */
 	uint32_t cap, head, count; /* in segments */
-	size_t bytes, limit; /* charged; demi_config.push_limit_bytes */
+	/*
+	 * What the elements are charged to, and its limit: the context while one alone knows the queue, the
+	 * queue itself afterwards, for who pushed an element is not who pops it.
+	 */
+	size_t *charged, own, limit;
 	struct demi_op_list pops; /* of any context */
 	pthread_mutex_t lock;
 	int export_fd; /* a memfd whose inode is the queue's name in this process; -1 */
@@ -264,14 +268,14 @@ static inline int enqueue(struct demi_ctx *ctx, struct memq *m, const struct mem
 		return -EPIPE;
 	if (m->pops.head && give_to_waiter(ctx, m, elem))
 		return 0;
-	if (charge > m->limit - m->bytes)
+	if (charge > m->limit - *m->charged)
 		return -ENOBUFS;
 	if (m->cap - m->count < elem->n && ring_grow(m))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < elem->n; i++)
 		*ring_at(m, m->count + i) = elem->segs[i];
 	m->count += elem->n;
-	m->bytes += charge;
+	*m->charged += charge;
 	return 0;
 }
 
@@ -290,7 +294,7 @@ static inline bool push_small(struct memq *m, const demi_sgarray_t *sga)
 	void *buf;
 
 	if (demi_unlikely(sga->sga_numsegs != 1 || len - 1 >= COPY_BELOW - 1 || m->shared || m->ended || m->pops.head ||
-			  m->count == m->cap || memq_charge(len, 1) > m->limit - m->bytes))
+			  m->count == m->cap || memq_charge(len, 1) > m->limit - *m->charged))
 		return false;
 	buf = demi_heap_alloc(len);
 	if (demi_unlikely(!buf))
@@ -300,7 +304,7 @@ static inline bool push_small(struct memq *m, const demi_sgarray_t *sga)
 	seg->more = 0;
 	len = sga->sga_segs[0].sgaseg_len;
 	seg->len = len;
-	m->bytes += memq_charge(len, 1);
+	*m->charged += memq_charge(len, 1);
 	copy_small(buf, sga->sga_segs[0].sgaseg_buf, len);
 	return true;
 }
@@ -358,7 +362,7 @@ static __attribute__((noinline)) void take_any(struct demi_ctx *ctx, struct memq
 	}
 	m->head += n;
 	m->count -= n;
-	m->bytes -= memq_charge(bytes, n);
+	*m->charged -= memq_charge(bytes, n);
 	set_popped(op, segs, n);
 	finish(ctx, op);
 }
@@ -373,7 +377,7 @@ static inline void take(struct demi_ctx *ctx, struct memq *m, struct demi_op *op
 	}
 	m->head++;
 	m->count--;
-	m->bytes -= memq_charge(seg->len, 1);
+	*m->charged -= memq_charge(seg->len, 1);
 	demi_op_set_popped_buf_inline(op, seg->buf, seg->len);
 	demi_op_ready_inline(ctx, op);
 }
@@ -425,11 +429,21 @@ static uint32_t drop_all(struct memq *m)
 {
 	uint32_t n = m->count;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		*m->charged -= memq_charge(ring_at(m, i)->len, 1);
 		drop_segs(ring_at(m, i), 1);
+	}
 	m->count = 0;
-	m->bytes = 0;
 	return n;
+}
+
+/* From now on the queue pays for itself. */
+static void charge_self(struct memq *m)
+{
+	for (uint32_t i = 0; i < m->count; i++)
+		m->own += memq_charge(ring_at(m, i)->len, 1);
+	*m->charged -= m->own;
+	m->charged = &m->own;
 }
 
 /* A memory queue has no two directions: either way nothing can be pushed any more. */
@@ -482,7 +496,7 @@ static int memq_getsockopt(struct demi_queue *q, int level, int name, void *val,
 
 /* ---- life ---- */
 
-static struct memq *memq_alloc(void)
+static struct memq *memq_alloc(struct demi_ctx *ctx)
 {
 	struct memq *m = calloc(1, sizeof(*m));
 
@@ -494,6 +508,7 @@ static struct memq *memq_alloc(void)
 	}
 	m->refs = 1;
 	m->max_segs = 1;
+	m->charged = &ctx->push_bytes;
 	m->limit = demi_config.push_limit_bytes;
 	m->export_fd = -1;
 	return m;
@@ -568,6 +583,7 @@ static int set_exported(struct memq *m)
 	m->dev = st.st_dev;
 	m->next = exported;
 	exported = m;
+	charge_self(m);
 	m->shared = true;
 	return 0;
 }
@@ -629,7 +645,7 @@ static int memq_attach(struct demi_ctx *ctx, struct memq *m, struct demi_queue *
 
 int demi_memq_create(struct demi_ctx *ctx, struct demi_queue **out)
 {
-	struct memq *m = memq_alloc();
+	struct memq *m = memq_alloc(ctx);
 
 	return m ? memq_attach(ctx, m, out) : -ENOMEM;
 }

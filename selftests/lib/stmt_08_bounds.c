@@ -27,6 +27,26 @@ static unsigned int fill_up(int q, const void *p, size_t len)
 	return n;
 }
 
+/* The limit is the context's: two queues share it, until one is exported and pays for itself. */
+static void test_shared_limit(char *data)
+{
+	int a = new_queue(), b = new_queue(), fd;
+	unsigned int n = fill_up(a, data, 4096);
+
+	CHECK(n > 2);
+	CHECK_EQ(fill_up(b, data, 4096), 0);
+	pop_bytes(a, data, 4096);
+	CHECK_EQ(fill_up(b, data, 4096), 1);
+	OK(demi_queue_export(&fd, a));
+	CHECK_EQ(fill_up(b, data, 4096), n - 1);
+	CHECK_EQ(fill_up(a, data, 4096), 1);
+	OK(demi_close(a));
+	OK(demi_close(b));
+	CHECK_EQ(fill_up(a = new_queue(), data, 4096), n);
+	OK(demi_close(a));
+	close(fd);
+}
+
 int main(void)
 {
 	static char data[65536];
@@ -61,5 +81,6 @@ int main(void)
 		OK(demi_close(q));
 		/* another queue has room */
 	}
+	test_shared_limit(data);
 	return 0;
 }
