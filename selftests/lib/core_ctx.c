@@ -138,7 +138,7 @@ static void test_callback(void)
 	CHECK_EQ(in_callback, EDEADLK);
 }
 
-/* ---- the counters at exit(): after the handlers that are younger than the context, before those that are older ---- */
+/* ---- the counters at exit(): after the handlers that are younger than the context, before the older ones ---- */
 
 static unsigned int told_before;
 
