@@ -216,7 +216,7 @@ int demi_dgram_push(struct demi_sock *s, struct demi_op *op, const demi_sgarray_
 	size_t total = 0, copied = 0, charge;
 	struct dgram_tx *tx = s->tx;
 	struct dgram_msg *msg;
-	uint32_t lent = 0;
+	uint32_t lent;
 	int err;
 
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++)
@@ -228,12 +228,7 @@ int demi_dgram_push(struct demi_sock *s, struct demi_op *op, const demi_sgarray_
 	err = demi_ctx_charge(s->q.ctx, charge);
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
-		if (demi_sock_lend(sga->sga_segs[i].sgaseg_buf, sga->sga_segs[i].sgaseg_len))
-			lent |= 1U << i;
-		else
-			copied += sga->sga_segs[i].sgaseg_len;
-	}
+	lent = demi_sock_lend_segs(sga, &copied);
 	if (!tx)
 		tx = calloc(1, sizeof(*tx));
 	msg = tx ? msg_alloc(s, sga, lent, copied, s->record ? NULL : to, s->record || !to ? 0 : tolen) : NULL;

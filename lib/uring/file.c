@@ -278,7 +278,7 @@ static int file_push(struct demi_queue *q, struct demi_op *op, const demi_sgarra
 	struct demi_file *f = DEMI_FILE(q);
 	size_t total = 0, copied = 0;
 	struct demi_file_push *p;
-	uint32_t lent = 0;
+	uint32_t lent;
 	int err;
 
 	if (!f->writable)
@@ -295,12 +295,7 @@ static int file_push(struct demi_queue *q, struct demi_op *op, const demi_sgarra
 	err = demi_ctx_charge(q->ctx, total);
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
-		if (demi_sock_lend(sga->sga_segs[i].sgaseg_buf, sga->sga_segs[i].sgaseg_len))
-			lent |= 1U << i;
-		else
-			copied += sga->sga_segs[i].sgaseg_len;
-	}
+	lent = demi_sock_lend_segs(sga, &copied);
 	p = push_alloc(f, sga, lent, copied);
 	if (!p) {
 		for (uint32_t i = 0; i < sga->sga_numsegs; i++) {

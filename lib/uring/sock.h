@@ -189,6 +189,8 @@ void demi_sock_abandon(struct demi_sock *s);
 
 /* Is a segment to be sent in place? Then it has been lent. */
 bool demi_sock_lend(const void *buf, uint32_t len);
+/* The same for each segment: a bit for those that were lent; the others' bytes are added to *copied. */
+uint32_t demi_sock_lend_segs(const demi_sgarray_t *sga, size_t *copied);
 uint32_t demi_sock_zc_min(void);
 
 int demi_stream_push(struct demi_sock *s, struct demi_op *op, const demi_sgarray_t *sga);

@@ -57,6 +57,19 @@ bool demi_sock_lend(const void *buf, uint32_t len)
 	return demi_config.zerocopy && len >= demi_sock_zc_min() && demi_heap_lend(buf, len) == 0;
 }
 
+uint32_t demi_sock_lend_segs(const demi_sgarray_t *sga, size_t *copied)
+{
+	uint32_t lent = 0;
+
+	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
+		if (demi_sock_lend(sga->sga_segs[i].sgaseg_buf, sga->sga_segs[i].sgaseg_len))
+			lent |= 1U << i;
+		else
+			*copied += sga->sga_segs[i].sgaseg_len;
+	}
+	return lent;
+}
+
 /* ---- segments ---- */
 
 static struct demi_stream_seg *seg_alloc(struct demi_sock *s, uint32_t size)
