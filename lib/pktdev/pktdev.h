@@ -6,11 +6,11 @@
  * Packet devices: one table per kind (ring, dpdk, virtio, xsk), one instance per context, used by that
  * context's thread alone. A device moves packets and knows no protocol; lib/inet knows no device.
  *
- *	L2	packets begin with the Ethernet header. The stack owns the device's addresses and all ports, answers ARP
- *		and neighbour discovery, routes. The control entries (port_*, flow_*, group, route) are missing.
+ *	L2	packets begin with the Ethernet header. The stack owns the device's addresses and all ports, answers
+ *		ARP and neighbour discovery, routes. The control entries (port_*, flow_*, group, route) are missing.
  *	L3	packets begin with the IP header. Addresses, ports, routes and neighbours are somebody else's (the
- *		kernel's): the stack asks for ports and flows, and gets only packets that belong to them, plus the
- *		ICMP errors that quote what it sent.
+ *		kernel's): the stack asks for ports and flows, and gets only packets that belong to them, plus
+ *		the ICMP errors that quote what it sent.
  *
  * Packets travel as runs of struct demi_pkt, one for each segment:
  *
@@ -23,10 +23,10 @@
  *
  * Who owns memory:
  *
- *	receive		Each segment lies in one heap object of its own (demi_heap_alloc() or demi_heap_extern_object()), of
- *			which rx() hands over the one owner. The stack gives the object to the application, or frees it
- *			with demi_heap_free(), or returns it by rx_recycle(). Between the object's start and the data of
- *			a packet's first segment there are at least DEMI_PKT_HEADROOM bytes for the stack to write to.
+ *	receive		Each segment lies in one heap object of its own (demi_heap_alloc(), demi_heap_extern_object()),
+ *			of which rx() hands over the one owner. The stack gives the object to the application, or frees
+ *			it with demi_heap_free(), or returns it by rx_recycle(). Between the object's start and the data
+ *			of a packet's first segment are at least DEMI_PKT_HEADROOM bytes for the stack to write to.
  *	transmit	tx() takes whole packets. Their bytes belong to the device until tx_done() gives the packet's
  *			cookie, exactly once for each packet taken, in any order: then nobody, DMA included, reads
  *			them again. A device that copies may report at once. The stack keeps the objects alive.
@@ -59,7 +59,7 @@ enum demi_pkt_flags {
 	/* receive: the device has verified the transport checksum */
 	DEMI_PKT_F_CSUM_OK = 1 << 2,
 
-	/* One of these or none: the packet is gso_size bytes of payload per segment. transmit: to be cut; needs CSUM_PARTIAL.
+	/* One of these or none: gso_size bytes of payload a segment. transmit: to be cut; needs CSUM_PARTIAL.
 	 * receive: was put together. */
 	DEMI_PKT_F_GSO_TCP4 = 1 << 3,
 	DEMI_PKT_F_GSO_TCP6 = 1 << 4,
@@ -160,7 +160,7 @@ struct demi_pktdev_ops {
 
 	/* ---- hot; rx, tx and tx_done are never missing ---- */
 
-	/* Whole packets that have arrived, at most @max entries (>= DEMI_PKT_RX_SEGS_MAX). Posts new buffers. Entries written. */
+	/* Whole packets that have arrived; entries written, at most @max (>= DEMI_PKT_RX_SEGS_MAX). Posts new buffers. */
 	int (*rx)(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max);
 
 	/*
