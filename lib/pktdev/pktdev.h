@@ -81,12 +81,17 @@ struct demi_pkt {
 	uint16_t csum_start, csum_offset;
 	uint16_t hdr_len; /* transmit with GSO: link to transport headers; they lie in the first segment */
 	uint16_t reserved;
-	uint32_t flow; /* transmit, devices with flow_add(): the flow that the packet belongs to */
-	uint32_t reserved2;
 	uint64_t cookie; /* transmit: what tx_done() reports */
 };
 
-_Static_assert(sizeof(struct demi_pkt) == 40, "a burst of them should stay in the first-level cache");
+_Static_assert(sizeof(struct demi_pkt) == 32, "a burst of them should stay in the first-level cache");
+
+/* A transmitted packet that is done. */
+struct demi_pkt_done {
+	uint64_t cookie;
+	int32_t err; /* 0: it left, as far as the device knows; or why not (positive): EACCES, EHOSTUNREACH … */
+	uint32_t copied; /* not 0: ZEROCOPY was asked for, and it had to be copied */
+};
 
 /* What a device can do; flags of struct demi_pktdev. */
 enum demi_pktdev_caps {
@@ -111,7 +116,8 @@ union demi_pktdev_ip {
 enum demi_pktdev_port_flags {
 	DEMI_PKTDEV_PORT_F_DUAL = 1 << 0, /* AF_INET6, any address: IPv4 packets, too */
 	DEMI_PKTDEV_PORT_F_SHARE = 1 << 1, /* SO_REUSEPORT: with all of this user's that ask for it */
-	DEMI_PKTDEV_PORT_F_GROUP = 1 << 2, /* multicast and broadcast destinations are allowed */
+	DEMI_PKTDEV_PORT_F_MULTICAST = 1 << 2, /* may send to multicast addresses */
+	DEMI_PKTDEV_PORT_F_BROADCAST = 1 << 3, /* SO_BROADCAST: may send to broadcast addresses, receives from them */
 };
 
 /* A local port: (protocol, address, port). Ports are in network byte order throughout. */
@@ -160,7 +166,7 @@ struct demi_pktdev_ops {
 
 	/* ---- hot; rx, tx and tx_done are never missing ---- */
 
-	/* Whole packets that have arrived; entries written, at most @max (>= DEMI_PKT_RX_SEGS_MAX). Posts new buffers. */
+	/* Whole packets that have arrived, and new buffers. Entries written, at most @max (>= DEMI_PKT_RX_SEGS_MAX). */
 	int (*rx)(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max);
 
 	/*
@@ -169,8 +175,8 @@ struct demi_pktdev_ops {
 	 */
 	int (*tx)(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n);
 
-	/* The cookies of packets that are done. How many; less than @max: no more for now. */
-	int (*tx_done)(struct demi_pktdev *d, uint64_t *cookies, uint32_t max);
+	/* Packets that are done. How many; less than @max: no more for now. */
+	int (*tx_done)(struct demi_pktdev *d, struct demi_pkt_done *done, uint32_t max);
 
 	/* The end of a burst: start what tx() took, give back what rx_recycle() returned. Missing: nothing to do. */
 	int (*kick)(struct demi_pktdev *d);
@@ -208,7 +214,7 @@ struct demi_pktdev_ops {
 
 	/*
 	 * Have packets come to this device: those of one peer, or (@peer NULL) all to the port that no other
-	 * flow names. *flow_out goes into struct demi_pkt. EADDRINUSE: somebody has it; ENETUNREACH …
+	 * flow names. The stack sends from the port only while it has a flow. EADDRINUSE: somebody has it; EDQUOT.
 	 */
 	int (*flow_add)(struct demi_pktdev *d, uint32_t handle, const struct demi_pktdev_peer *peer,
 			uint32_t *flow_out);
