@@ -27,11 +27,9 @@
  * ERRORS of every command
  *
  *	ENOTTY		this kernel has no such command, or not on this kind of file
- *	EINVAL		size below the first version's; a field has a wrong value; a reserved
- *	field is set
+ *	EINVAL		size below the first version's; a field has a wrong value; a reserved one is set
  *	E2BIG		bytes beyond what this kernel knows are not zero
- *	EOPNOTSUPP	a known field or flag with a value that this kernel or device does not
- *	support
+ *	EOPNOTSUPP	a known field or flag with a value not supported by this kernel or device
  *	EFAULT		a pointer of the caller
  *	ENOENT		no object with this id that the caller may know of
  *	EPERM		a privilege is missing (opener and caller must both have it)
@@ -88,7 +86,8 @@
  * struct virtio_net_hdr_v1 and an IP packet, on raw queues a virtio_net_hdr_v1 and an Ethernet
  * frame, on
  * capture queues a struct demi_capture_hdr and a packet. Received frames longer than a buffer span
- * several, all or nothing: without enough free buffers the frame is dropped and counted. A packet
+ * several, all or nothing: without enough free buffers (DEMI_FRAME_DESCS_MAX at most) the frame is
+ * dropped and counted, and the buffers stay. A packet
  * that the kernel merged (gso_type, gso_size) is delivered whole. Frames longer than
  * DEMI_FRAME_MAX are not sent.
  *
@@ -109,6 +108,8 @@
 
 /* 64 KiB of IP packet, its virtio_net_hdr_v1, an Ethernet header and two VLAN tags */
 #define DEMI_FRAME_MAX		(65535 + 12 + 22)
+/* Most descriptors of one frame, either way: buffers of at least 2 KiB hold every frame */
+#define DEMI_FRAME_DESCS_MAX	64
 #define DEMI_RING_ENTRIES_MIN	2
 #define DEMI_RING_ENTRIES_MAX	32768
 #define DEMI_GROUP_ENTRIES	128

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A context: one open of /dev/demi, and what it owns. */
+#ifndef _DEMI_CTX_H
+#define _DEMI_CTX_H
+
+#include <linux/cred.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "../demi.h"
+
+struct demi_user;
+struct demi_queue;
+struct net;
+
+struct demi_ctx {
+	struct kref ref;		/* the file, each queue */
+	struct mutex lock;		/* the tables */
+	struct net *net;		/* held */
+	const struct cred *cred;	/* the opener's */
+	struct demi_user *user;		/* limits of the opener's uid */
+	struct xarray regions;		/* id -> struct demi_region, 1..65535; readers: RCU */
+	struct xarray reservations;	/* id -> struct demi_reservation */
+	struct xarray flows;		/* id -> struct demi_flow */
+	struct xarray groups;		/* id -> struct demi_group */
+	struct list_head queues;	/* struct demi_queue.ctx_node, not yet ended */
+	struct list_head bound;		/* struct demi_device.bound_node: devices this context owns */
+	struct work_struct free_work;	/* the last reference may go where sleeping is not allowed */
+};
+
+/*
+ * Made for the current task. Returns the context with one reference, or an ERR_PTR: -ENOMEM, -EDQUOT.
+ */
+struct demi_ctx *demi_ctx_create(void);
+
+/* Any context; the rest is done by a work item that demi_ctx_drain() waits for. */
+void demi_ctx_put(struct demi_ctx *ctx);
+
+static inline void demi_ctx_get(struct demi_ctx *ctx)
+{
+	kref_get(&ctx->ref);
+}
+
+/* Before the module goes: wait until every context has been freed. */
+void demi_ctx_drain(void);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * demi.ko, module-wide: the folders, who keeps whom alive, the order of the locks.
+ *
+ *	core/	contexts, queues and their rings, regions, devices, filters, capture, the ioctl table
+ *	netdev/	the device "host": reservations, flows, groups, receive, transmit, raw queues
+ *	mock/	devices for tests
+ *	kunit/	tests of arithmetic, where the kernel has KUnit
+ *	compat.h	every difference between the kernels of Documentation/kernels.rst
+ *
+ * References. A file of /dev/demi and each queue hold the context; the context holds its network
+ * namespace, the maker's credentials and everything in its tables. A queue's file, each packet in
+ * flight that will write to its rings, and each command at work on it hold the queue. A region is
+ * held by its context and by packets in flight. A flow is held by its context, a target (queue or
+ * group) is not held by flows: the queue's end deletes the flows that lead to it first.
+ *
+ * A queue's end, in this order (demi_queue_end): dead is set; flows are deleted and table entries of
+ * groups cleared; ops->quiesce (afterwards nothing new enters from the network); mappings are
+ * revoked; waiters woken. It may sleep. Memory goes with the last reference.
+ *
+ * Lock order, outer to inner:
+ *	demi_devices_lock	mutex		the list of devices, grants
+ *	ctx->lock		mutex		the context's tables; held by every command that changes them
+ *	demi_net->lock		mutex		the namespace's queues, flows, groups; hooks
+ *	rtnl, socket locks			taken by the kernel's functions that we call
+ *	queue->tx_lock		mutex		tx's consumer side; held while packets are built and sent
+ *	queue->umap_lock	rw_semaphore	mappings against revocation; taken in page faults, so
+ *						nothing below mmap_lock may hold it and touch user memory
+ *	queue->rx_lock		spinlock, BH	rx_fill's consumer side, rx's producer side, rx counters
+ *	capture's queue->rx_lock		inside the captured queue's tx_lock, never inside its rx_lock
+ *	queue->done_lock	spinlock, IRQ	tx_done's producer side
+ * Receive holds rcu_read_lock() from the flow's look-up to the delivery.
+ */
+#ifndef _DEMI_H
+#define _DEMI_H
+
+#include <linux/types.h>
+#include <uapi/linux/demi.h>
+
+#undef pr_fmt
+#define pr_fmt(fmt) "demi: " fmt
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What a network namespace has: its queues by id, its flows by tuple, its hooks. */
+#ifndef _DEMI_NET_H
+#define _DEMI_NET_H
+
+#include <linux/in6.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/netfilter.h>
+#include <linux/rhashtable.h>
+#include <linux/xarray.h>
+#include <net/net_namespace.h>
+
+#include "../core/queue.h"
+
+struct demi_net {
+	struct net *net;
+	struct mutex lock;
+	struct xarray queues;		/* id -> struct demi_queue; readers: RCU + kref_get_unless_zero */
+	u32 next_queue_id;
+	struct list_head flow_list;	/* for DEMI_FLOW_LIST */
+	struct rhashtable flows;	/* struct demi_flow by struct demi_tuple; readers: RCU */
+	u32 hooks;			/* reservations; the netfilter hooks exist while it is not 0 */
+	struct list_head raw_queues;	/* of the notifier */
+};
+
+struct demi_net *demi_net(const struct net *net);
+int demi_net_init(void);
+void demi_net_exit(void);
+
+/*
+ * What the table is searched by. IPv4 addresses are v4-mapped, so one table serves both. Any address and port
+ * are zeroes; ifindex is not part of it: a link-local flow compares scope_id after the look-up.
+ */
+struct demi_tuple {
+	struct in6_addr local;
+	struct in6_addr remote;
+	__be16 lport;
+	__be16 rport;
+	u8 protocol;
+	u8 pad[3];
+};
+
+struct demi_reservation;
+struct demi_group;
+
+struct demi_flow {
+	struct rhash_head node;
+	struct demi_tuple key;
+	u32 scope_id;
+	u32 flags;			/* DEMI_FLOW_F_* */
+	struct demi_queue __rcu *queue;	/* its target, or */
+	struct demi_group *group;
+	struct demi_reservation *rsv;	/* held by the flow */
+	struct demi_ctx *ctx;		/* not held: the context deletes its flows before it goes */
+	u32 id;
+	struct list_head net_node;	/* demi_net->flow_list */
+	struct list_head target_node;	/* queue->flows, group->flows */
+	struct rcu_head rcu;
+};
+
+/* One reservation: a bound socket that never receives, the owner of what is sent. */
+struct demi_reservation {
+	struct kref ref;		/* the table, each flow */
+	struct demi_ctx *ctx;
+	struct socket *sock;
+	u32 id;
+	u32 flags;			/* DEMI_PORT_F_* */
+	u16 family;
+	u8 protocol;
+	u32 nflows;			/* ctx->lock */
+	struct in6_addr local;		/* v4-mapped; any: zeroes (v4 any: ::ffff:0.0.0.0 is stored as zeroes too) */
+	u32 scope_id;
+	__be16 port;
+	struct rcu_head rcu;
+};
+
+struct demi_group {
+	u32 id;
+	struct demi_ctx *ctx;
+	struct list_head flows;		/* demi_net->lock */
+	struct list_head net_node;
+	struct demi_queue __rcu *queues[DEMI_GROUP_ENTRIES];
+	struct rcu_head rcu;
+};
+
+/*
+ * The flow that a packet of this tuple belongs to, most specific first: (local, remote), (local, any), (any, any).
+ * @any_ok: the destination is a local unicast address (or broadcast, which the caller checks with the reservation), so wildcard
+ * flows may match. RCU read side.
+ */
+struct demi_flow *demi_flow_lookup(struct demi_net *dn, const struct demi_tuple *t, bool any_ok);
+
+/* The queue it leads to, by the tuple's hash for groups; NULL: none. RCU read side. */
+struct demi_queue *demi_flow_queue(const struct demi_flow *flow, const struct demi_tuple *t);
+
+/* May @q send packets of this flow: it leads to q, or to a group with q in it. RCU read side. */
+bool demi_flow_may_send(const struct demi_flow *flow, const struct demi_queue *q);
+
+/* The queue ends: delete its flows, clear it from groups; no reader sees it after the next grace period. */
+void demi_flow_forget_queue(struct demi_queue *q);
+
+/* The context goes: flows, groups, reservations, in this order. May sleep. */
+void demi_net_release_ctx(struct demi_ctx *ctx);
+
+/* rx.c: a packet is claimed here. Registered while dn->hooks. */
+int demi_rx_hooks_get(struct demi_net *dn);	/* dn->lock held */
+void demi_rx_hooks_put(struct demi_net *dn);
+
+/* tx.c, raw.c: operations of the kinds */
+extern const struct demi_queue_ops demi_flow_queue_ops;
+extern const struct demi_queue_ops demi_capture_queue_ops;
+int demi_raw_create(struct demi_queue *q, u32 ifindex, struct demi_cmd *cmd);
+int demi_raw_init(void);
+void demi_raw_exit(void);
+
+#endif
