@@ -27,10 +27,12 @@
  *			of which rx() hands over the one owner. The stack gives the object to the application, or frees
  *			it with demi_heap_free(), or returns it by rx_recycle(). Between the object's start and the data
  *			of a packet's first segment are at least DEMI_PKT_HEADROOM bytes for the stack to write to.
+ *			The first segment holds at least DEMI_PKT_RX_FIRST_MIN bytes, or the whole packet.
  *	transmit	tx() takes whole packets. Their bytes belong to the device until tx_done() gives the packet's
  *			cookie, exactly once for each packet taken, in any order: then nobody, DMA included, reads
  *			them again. A device that copies may report at once. The stack keeps the objects alive.
- *			What the device cannot reach (no registered memory) it copies by itself.
+ *			What the device cannot reach (no registered memory) it copies by itself. All protocol headers
+ *			lie in the first segment, with tx_headroom_bytes in front of it for the device to write to.
  */
 
 #include <errno.h>
@@ -45,6 +47,9 @@ struct demi_pktdev;
 
 /* Bytes before a received packet that are the stack's; the device's own header (virtio_net_hdr) is not among them. */
 #define DEMI_PKT_HEADROOM 64
+
+/* So that all headers that a packet can sensibly have are in one piece. */
+#define DEMI_PKT_RX_FIRST_MIN 256
 
 /* A received packet has at most so many segments; rx() is never called with room for less. */
 #define DEMI_PKT_RX_SEGS_MAX 48
@@ -248,6 +253,7 @@ struct demi_pktdev {
 	uint16_t gso_max_segs;
 	uint16_t tx_segs_max; /* entries of a packet, at least 2 + DEMI_SGARRAY_MAXSIZE */
 	uint32_t zc_min_bytes; /* DEMI_PKT_F_ZEROCOPY pays from here; UINT32_MAX: it never does */
+	uint16_t tx_headroom_bytes; /* before a packet's first segment, writable to the device, e.g. for virtio_net_hdr */
 	uint32_t rx_buf_bytes; /* what a received segment occupies, for limits */
 	int wake_fd; /* the device's; -1: it cannot wake, it must be polled */
 	uint32_t route_gen; /* changes when addresses or routes may have changed; the device may write it in rx() */
