@@ -24,7 +24,7 @@ OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wundef -Wvla -Wno-unused-parameter -Wno-address-of-packed-member
 DEMI_CFLAGS := -std=gnu11 $(OPT) $(WARN) -Werror -D_GNU_SOURCE -fno-strict-aliasing \
-	-I$(TOP)/include -I$(TOP)/lib -pthread
+	-I$(TOP)/include -I$(TOP)/include/uapi -I$(TOP)/lib -pthread
 DEMI_LDFLAGS := -pthread
 
 ifneq ($(SANITIZE),)
