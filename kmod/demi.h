@@ -40,4 +40,13 @@
 #undef pr_fmt
 #define pr_fmt(fmt) "demi: " fmt
 
+struct workqueue_struct;
+
+/*
+ * Frees what sleeps while it is freed, when the last reference went where that is not allowed.
+ * main.c makes it first and destroys it last, after every drain function: then no work function
+ * of the module runs any more.
+ */
+extern struct workqueue_struct *demi_wq;
+
 #endif
