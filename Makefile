@@ -68,6 +68,18 @@ coverage:
 	$(SUB) -C selftests BUILD=$(BUILD)/coverage COVERAGE=1
 	$(Q)scripts/coverage $(BUILD)/coverage
 
+## modules: demi.ko into BUILD/kmod/KERNEL (KERNEL=running, 6.1, 6.12 or debug)
+modules:
+	$(SUB) -C kmod
+
+## modules_install: demi.ko below INSTALL_MOD_PATH
+modules_install:
+	$(SUB) -C kmod install
+
+## dkms-source: what dkms builds demi.ko from, below DESTDIR/usr/src
+dkms-source:
+	$(Q)scripts/dkms-source "$(DESTDIR)/usr/src/demi-$(VERSION)"
+
 ## install: below DESTDIR and PREFIX (default /usr/local)
 install: all
 	$(Q)BUILD=$(BUILD) PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) VERSION=$(VERSION) SOVERSION=$(SOVERSION) \
@@ -84,9 +96,9 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## \([a-z]*\): /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do \
-		printf '  make %-10s %s\n' "$$t" "$$d"; done
-	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test DEPS=no PREFIX= DESTDIR='
+	@sed -n 's/^## \([a-z_-]*\): /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do \
+		printf '  make %-15s %s\n' "$$t" "$$d"; done
+	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test KERNEL= DEPS=no PREFIX= DESTDIR='
 
-.PHONY: all lib tools samples demo check check-build check-build-asan check-build-tsan bench lint coverage install \
-	uninstall clean help
+.PHONY: all lib tools samples demo check check-build check-build-asan check-build-tsan bench lint coverage modules \
+	modules_install dkms-source install uninstall clean help
