@@ -18,6 +18,7 @@ struct demi_device;
 struct demi_filter;
 struct demi_tap;
 struct demi_queue;
+struct virtio_net_hdr_v1;
 
 /* What a kind of queue does. All entries but free are there for every kind. */
 struct demi_queue_ops {

@@ -33,7 +33,7 @@ struct demi_slice {
  * Check a copied descriptor: region known, length not 0, range inside. RCU read side. -EINVAL. Constant time, no reference
  * taken: demi_region_get() what must outlive the read side.
  */
-int demi_slice_init(struct demi_slice *s, const struct demi_ctx *ctx, const struct demi_desc *desc);
+int demi_slice_init(struct demi_slice *s, struct demi_ctx *ctx, const struct demi_desc *desc);
 
 /* @n bytes at @at within the slice; the caller has checked that they lie inside. */
 void demi_slice_write(const struct demi_slice *s, u32 at, const void *from, u32 n);
