@@ -15,12 +15,12 @@
 
 struct demi_net {
 	struct net *net;
-	struct mutex lock;
-	struct xarray queues;		/* id -> struct demi_queue; readers: RCU + kref_get_unless_zero */
+	struct mutex lock;		/* all of this; see demi.h */
+	struct xarray queues;		/* id -> demi_queue; readers: RCU, kref_get_unless_zero */
 	u32 next_queue_id;
 	struct list_head flow_list;	/* for DEMI_FLOW_LIST */
-	struct rhashtable flows;	/* struct demi_flow by struct demi_tuple; readers: RCU */
-	u32 hooks;			/* reservations; the netfilter hooks exist while it is not 0 */
+	struct rhltable flows;		/* demi_flow by demi_tuple; readers: RCU */
+	u32 hooks;			/* reservations: the hooks exist while it is not 0 */
 	struct list_head raw_queues;	/* of the notifier */
 };
 
@@ -29,8 +29,10 @@ int demi_net_init(void);
 void demi_net_exit(void);
 
 /*
- * What the table is searched by. IPv4 addresses are v4-mapped, so one table serves both. Any address and port
- * are zeroes; ifindex is not part of it: a link-local flow compares scope_id after the look-up.
+ * What the table is searched by. IPv4 addresses are v4-mapped, so one table serves both families,
+ * and "any" of IPv4 (::ffff:0.0.0.0) is another address than "any" of IPv6 (::), as for bind(2).
+ * Anybody as the remote is zeroes. Interfaces are not part of it: flows of one tuple on several
+ * interfaces are entries of one list, and the look-up compares what they are bound to.
  */
 struct demi_tuple {
 	struct in6_addr local;
@@ -44,14 +46,15 @@ struct demi_tuple {
 struct demi_reservation;
 struct demi_group;
 
+/* Freed a grace period after it left the table. */
 struct demi_flow {
-	struct rhash_head node;
+	struct rhlist_head node;
 	struct demi_tuple key;
-	u32 scope_id;
+	u32 scope_id;			/* the interface of a link-local or multicast flow, or 0 */
 	u32 flags;			/* DEMI_FLOW_F_* */
-	struct demi_queue __rcu *queue;	/* its target, or */
+	struct demi_queue *queue;	/* its target: one of the two */
 	struct demi_group *group;
-	struct demi_reservation *rsv;	/* held by the flow */
+	struct demi_reservation *rsv;
 	struct demi_ctx *ctx;		/* not held: the context deletes its flows before it goes */
 	u32 id;
 	struct list_head net_node;	/* demi_net->flow_list */
@@ -59,9 +62,11 @@ struct demi_flow {
 	struct rcu_head rcu;
 };
 
-/* One reservation: a bound socket that never receives, the owner of what is sent. */
+/*
+ * One reservation: a bound socket that nobody reads, the owner of what is sent. It goes after its
+ * flows, and a grace period later than they left the table: who found a flow can use the socket.
+ */
 struct demi_reservation {
-	struct kref ref;		/* the table, each flow */
 	struct demi_ctx *ctx;
 	struct socket *sock;
 	u32 id;
@@ -69,9 +74,15 @@ struct demi_reservation {
 	u16 family;
 	u8 protocol;
 	u32 nflows;			/* ctx->lock */
-	struct in6_addr local;		/* v4-mapped; any: zeroes (v4 any: ::ffff:0.0.0.0 is stored as zeroes too) */
+	struct in6_addr local;		/* as in struct demi_tuple */
 	u32 scope_id;
 	__be16 port;
+	struct list_head members;	/* mcast.c: groups joined; ctx->lock */
+};
+
+/* Which queue an entry leads to. Cleared in place when a queue ends, else replaced as a whole. */
+struct demi_group_table {
+	struct demi_queue __rcu *queues[DEMI_GROUP_ENTRIES];
 	struct rcu_head rcu;
 };
 
@@ -79,25 +90,36 @@ struct demi_group {
 	u32 id;
 	struct demi_ctx *ctx;
 	struct list_head flows;		/* demi_net->lock */
-	struct list_head net_node;
-	struct demi_queue __rcu *queues[DEMI_GROUP_ENTRIES];
+	struct demi_group_table __rcu *table;	/* demi_net->lock; never NULL */
 	struct rcu_head rcu;
 };
 
+/* By which interface a packet came, as the socket look-up of the kernel wants to know it. */
+struct demi_ingress {
+	int dif;
+	int sdif;
+	bool broadcast;
+	bool multicast;
+};
+
 /*
- * The flow that a packet of this tuple belongs to, most specific first: (local, remote), (local, any), (any, any).
- * @any_ok: the destination is a local unicast address (or broadcast, which the caller checks with the reservation), so wildcard
- * flows may match. RCU read side.
+ * The flow that a received packet belongs to, most specific first: (local, remote),
+ * (local, anybody), (any, anybody); NULL: none. RCU read side.
  */
-struct demi_flow *demi_flow_lookup(struct demi_net *dn, const struct demi_tuple *t, bool any_ok);
+struct demi_flow *demi_flow_lookup(struct demi_net *dn, const struct demi_tuple *t,
+				   const struct demi_ingress *in);
+
+/*
+ * The flow by which @q may send a packet of this tuple (local is its source): it leads to @q, or to
+ * a group with @q in it. NULL: none, it may not. RCU read side.
+ */
+struct demi_flow *demi_flow_lookup_send(struct demi_net *dn, const struct demi_tuple *t,
+					const struct demi_queue *q);
 
 /* The queue it leads to, by the tuple's hash for groups; NULL: none. RCU read side. */
 struct demi_queue *demi_flow_queue(const struct demi_flow *flow, const struct demi_tuple *t);
 
-/* May @q send packets of this flow: it leads to q, or to a group with q in it. RCU read side. */
-bool demi_flow_may_send(const struct demi_flow *flow, const struct demi_queue *q);
-
-/* The queue ends: delete its flows, clear it from groups; no reader sees it after the next grace period. */
+/* The queue ends: delete its flows, clear it from groups. Readers may see it for a grace period. */
 void demi_flow_forget_queue(struct demi_queue *q);
 
 /* The context goes: flows, groups, reservations, in this order. May sleep. */
