@@ -28,7 +28,7 @@ struct demi_queue_ops {
 	/* From now on nothing new enters: unhook, and wait for who is inside (synchronize_net). May sleep. */
 	void (*quiesce)(struct demi_queue *q);
 
-	/* What the kind keeps in q->raw or q->dev_priv. After quiesce, with the last reference. */
+	/* What the kind keeps in q->raw or q->priv. After quiesce, with the last reference. */
 	void (*free)(struct demi_queue *q);
 };
 
@@ -75,10 +75,8 @@ struct demi_queue {
 	/* what the kinds keep */
 	union {
 		struct {
-			struct packet_type pt;
-			struct net_device *netdev;	/* demi_net->lock, tx_lock; NULL once it is gone */
-			netdevice_tracker tracker;
-			u32 ifindex;
+			struct demi_raw *state;		/* raw.c */
+			u32 ifindex;			/* also when the device is gone */
 		} raw;
 		void *priv;
 	};

@@ -21,7 +21,7 @@ struct demi_net {
 	struct list_head flow_list;	/* for DEMI_FLOW_LIST */
 	struct rhltable flows;		/* demi_flow by demi_tuple; readers: RCU */
 	u32 hooks;			/* reservations: the hooks exist while it is not 0 */
-	struct list_head raw_queues;	/* of the notifier */
+	struct list_head raw_queues;	/* struct demi_raw.node; rtnl */
 };
 
 struct demi_net *demi_net(const struct net *net);
