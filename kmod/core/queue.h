@@ -46,6 +46,7 @@ struct demi_queue {
 	/* transmit */
 	struct mutex tx_lock;
 	struct demi_ring tx;		/* entries 0 (desc NULL): does not send */
+	bool tx_blocked;		/* waits for room in a socket's send buffer: no EPOLLOUT */
 	spinlock_t done_lock;
 	struct demi_ring tx_done;
 	u32 done_reserved;		/* entries of tx_done promised to packets in flight; done_lock */

@@ -24,6 +24,8 @@ struct demi_net {
 	struct list_head raw_queues;	/* struct demi_raw.node; rtnl */
 };
 
+struct socket;
+
 struct demi_net *demi_net(const struct net *net);
 int demi_net_init(void);
 void demi_net_exit(void);
@@ -128,6 +130,14 @@ void demi_net_release_ctx(struct demi_ctx *ctx);
 /* rx.c: a packet is claimed here. Registered while dn->hooks. */
 int demi_rx_hooks_get(struct demi_net *dn);	/* dn->lock held */
 void demi_rx_hooks_put(struct demi_net *dn);
+
+/*
+ * tx_wait.c: what the socket of a new reservation needs to tell that its send buffer has room; and
+ * before the socket is released: who waits for it is woken, and nothing of demi stays in its wait
+ * queue. A grace period after the last flow of the reservation left the table.
+ */
+void demi_tx_prepare_socket(struct socket *sock);
+void demi_tx_forget_socket(struct socket *sock);
 
 /* tx.c, raw.c: operations of the kinds */
 extern const struct demi_queue_ops demi_flow_queue_ops;
