@@ -34,13 +34,17 @@ check:
 	$(Q)selftests/run $(addprefix -k ,$(T)) $(foreach s,$(SETS),$(s)=$(BUILD_$(s)))
 
 # The kinds of builds that tests run in. One test is run in the plain build unless SETS says more.
-SETS ?= $(if $(T),native,native asan tsan valgrind)
+# The module's tests are first: they take longest.
+T_KMOD := $(if $(T),$(wildcard $(addprefix selftests/kmod/$(notdir $(T)),.c .sh)))
+KMOD_SETS := $(if $(wildcard selftests/kmod/*.c),kmod-6.1 kmod-6.12)
+SETS ?= $(if $(T),$(if $(T_KMOD),kmod-6.1,native),$(KMOD_SETS) native asan tsan valgrind)
 BUILD_native := $(BUILD)
 BUILD_valgrind := $(BUILD)
 BUILD_asan := $(BUILD)/address-undefined
 BUILD_tsan := $(BUILD)/thread
+$(foreach s,$(filter kmod-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
 
-check-build: $(if $(filter native valgrind,$(SETS)),all) $(filter check-build-asan check-build-tsan,$(SETS:%=check-build-%))
+check-build: $(if $(filter native valgrind,$(SETS)),all) $(filter-out check-build-native check-build-valgrind,$(SETS:%=check-build-%))
 	$(if $(filter native valgrind,$(SETS)),$(SUB) -C selftests)
 
 check-build-asan: SANITIZE_FOR := address,undefined
@@ -48,6 +52,17 @@ check-build-tsan: SANITIZE_FOR := thread
 check-build-asan check-build-tsan: check-build-%:
 	$(SUB) -C lib BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
 	$(SUB) -C selftests BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
+
+# The module as tests want it: with the mock devices.
+check-build-kmod-%: check-build-kmod
+	$(SUB) -C kmod KERNEL=$* DEMI_DEBUG=1
+
+check-build-kmod: lib
+	$(SUB) -C selftests/kmod
+
+## check-debug: the module's tests on the debug kernel (KASAN, lockdep, kmemleak …)
+check-debug:
+	$(SUB) check SETS=kmod-debug
 
 ## bench: measure, print a table and write BUILD/figures.json
 bench:
@@ -100,5 +115,6 @@ help:
 		printf '  make %-15s %s\n' "$$t" "$$d"; done
 	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test KERNEL= DEPS=no PREFIX= DESTDIR='
 
-.PHONY: all lib tools samples demo check check-build check-build-asan check-build-tsan bench lint coverage modules \
+.PHONY: all lib tools samples demo check check-debug check-build check-build-asan check-build-tsan \
+	check-build-kmod bench lint coverage modules \
 	modules_install dkms-source install uninstall clean help
