@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Raw queues: one network device, seen and used as a packet socket would. A queue gets a copy of
+ * each frame that the device receives or sends, but for its own, and takes none away: whatever else
+ * uses the device (a bridge, a bond, the stack) goes on as before.
+ *
+ * The device is not held. NETDEV_UNREGISTER, which a move to another namespace causes too, takes it
+ * away under rtnl; the kernel then waits for RCU readers itself, so who uses it stays inside
+ * rcu_read_lock(). Nothing waits for a user: the queue is ended by a work item.
+ */
+#include <linux/capability.h>
+#include <linux/if_arp.h>
+#include <linux/if_vlan.h>
+#include <linux/net.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/virtio_net.h>
+#include <net/sock.h>
+
+#include "../core/cmd.h"
+#include "../core/filter.h"
+#include "net.h"
+
+struct demi_raw {
+	struct packet_type pt;		/* registered while dev is set */
+	struct net_device __rcu *dev;	/* rtnl */
+	struct list_head node;		/* demi_net->raw_queues, while dev is set; rtnl */
+	struct socket *sock;		/* of nobody's packets: owns what is sent, asks the LSM */
+	struct demi_queue *queue;
+	struct work_struct end_work;	/* holds the queue */
+};
+
+/* ---- receive ------------------------------------------------------------------------------- */
+
+/* Ours to change: the tag, which the kernel keeps beside the frame, is back in its place. */
+static struct sk_buff *demi_raw_put_tag(const struct sk_buff *skb)
+{
+	struct sk_buff *own = skb_clone((struct sk_buff *)skb, GFP_ATOMIC);
+
+	return own ? __vlan_hwaccel_push_inside(own) : NULL;
+}
+
+static void demi_raw_count(struct demi_queue *q, u64 *counter)
+{
+	spin_lock_bh(&q->rx_lock);
+	++*counter;
+	spin_unlock_bh(&q->rx_lock);
+}
+
+/* skb->data is the Ethernet header, and no tag is missing. */
+static void demi_raw_deliver(struct demi_queue *q, struct sk_buff *skb)
+{
+	struct virtio_net_hdr_v1 hdr;
+
+	demi_tap_frame(q, skb, 0, skb->len, DEMI_CAPTURE_F_RX);
+	if (!demi_filter_run(q, skb, 0)) {
+		demi_raw_count(q, &q->count.rx_filtered);
+		return;
+	}
+	demi_frame_describe(&hdr, skb, 0);
+	demi_queue_deliver(q, &hdr, sizeof(hdr), skb, 0, skb->len);
+}
+
+/*
+ * The skb is shared with the stack and other taps, which run before or after but not meanwhile:
+ * what is moved is moved back. BH off, RCU read side.
+ */
+static int demi_raw_receive(struct sk_buff *skb, struct net_device *dev, struct packet_type *pt,
+			    struct net_device *orig_dev)
+{
+	struct demi_raw *raw = container_of(pt, struct demi_raw, pt);
+	struct demi_queue *q = raw->queue;
+	struct sk_buff *own;
+	u32 pulled;
+
+	/* a copy of a multicast that is sent, seen already when it was */
+	if (skb->pkt_type == PACKET_LOOPBACK)
+		goto out;
+	pulled = skb->data - skb_mac_header(skb);
+	__skb_push(skb, pulled);
+	if (skb_vlan_tag_present(skb)) {
+		own = demi_raw_put_tag(skb);
+		if (own)
+			demi_raw_deliver(q, own);
+		else
+			demi_raw_count(q, &q->count.rx_error);
+		consume_skb(own);
+	} else {
+		demi_raw_deliver(q, skb);
+	}
+	__skb_pull(skb, pulled);
+out:
+	consume_skb(skb);
+	return NET_RX_SUCCESS;
+}
+
+/* ---- the device goes ----------------------------------------------------------------------- */
+
+/* Receivers and senders may still be inside. */
+static void demi_raw_detach(struct demi_raw *raw)
+{
+	ASSERT_RTNL();
+	if (!rtnl_dereference(raw->dev))
+		return;
+	RCU_INIT_POINTER(raw->dev, NULL);
+	__dev_remove_pack(&raw->pt);
+	list_del(&raw->node);
+}
+
+static void demi_raw_end_work(struct work_struct *work)
+{
+	struct demi_queue *q = container_of(work, struct demi_raw, end_work)->queue;
+
+	demi_queue_end(q);
+	demi_queue_put(q);
+}
+
+static int demi_raw_notify(struct notifier_block *nb, unsigned long event, void *info)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(info);
+	struct demi_raw *raw, *next;
+
+	if (event != NETDEV_UNREGISTER)
+		return NOTIFY_DONE;
+	list_for_each_entry_safe(raw, next, &demi_net(dev_net(dev))->raw_queues, node) {
+		if (rtnl_dereference(raw->dev) != dev)
+			continue;
+		demi_raw_detach(raw);
+		/* alive: a queue leaves the list before its last reference goes */
+		demi_queue_get(raw->queue);
+		queue_work(demi_wq, &raw->end_work);
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block demi_raw_notifier = {
+	.notifier_call = demi_raw_notify,
+};
+
+int demi_raw_init(void)
+{
+	return register_netdevice_notifier(&demi_raw_notifier);
+}
+
+void demi_raw_exit(void)
+{
+	unregister_netdevice_notifier(&demi_raw_notifier);
+}
+
+/* ---- operations ---------------------------------------------------------------------------- */
+
+static int demi_raw_kick(struct demi_queue *q, u32 *sent)
+{
+	return -EOPNOTSUPP;
+}
+
+static void demi_raw_quiesce(struct demi_queue *q)
+{
+	rtnl_lock();
+	demi_raw_detach(q->raw.state);
+	rtnl_unlock();
+	synchronize_net();
+}
+
+static void demi_raw_free(struct demi_queue *q)
+{
+	struct demi_raw *raw = q->raw.state;
+
+	sock_release(raw->sock);
+	kfree(raw);
+}
+
+static const struct demi_queue_ops demi_raw_queue_ops = {
+	.kick = demi_raw_kick,
+	.quiesce = demi_raw_quiesce,
+	.free = demi_raw_free,
+};
+
+static int demi_raw_attach(struct demi_raw *raw, struct net *net, u32 ifindex)
+{
+	struct net_device *dev;
+
+	ASSERT_RTNL();
+	dev = __dev_get_by_index(net, ifindex);
+	if (!dev)
+		return -ENODEV;
+	if (dev->type != ARPHRD_ETHER && dev->type != ARPHRD_LOOPBACK)
+		return -EOPNOTSUPP;
+	raw->pt.type = htons(ETH_P_ALL);
+	raw->pt.dev = dev;
+	raw->pt.func = demi_raw_receive;
+	raw->pt.af_packet_priv = raw->sock->sk;		/* not shown: what it sent itself */
+	raw->pt.af_packet_net = net;
+	rcu_assign_pointer(raw->dev, dev);
+	list_add(&raw->node, &demi_net(net)->raw_queues);
+	dev_add_pack(&raw->pt);
+	return 0;
+}
+
+int demi_raw_create(struct demi_queue *q, u32 ifindex, struct demi_cmd *cmd)
+{
+	struct net *net = q->ctx->net;
+	struct demi_raw *raw;
+	int err;
+
+	if (!demi_cmd_capable(cmd, CAP_NET_RAW))
+		return -EPERM;
+	if (q->tx.desc)
+		return -EOPNOTSUPP;
+	raw = kzalloc(sizeof(*raw), GFP_KERNEL_ACCOUNT);
+	if (!raw)
+		return -ENOMEM;
+	raw->queue = q;
+	INIT_WORK(&raw->end_work, demi_raw_end_work);
+	err = __sock_create(net, PF_PACKET, SOCK_RAW, 0, &raw->sock, 0);
+	if (err)
+		goto err_free;
+	rtnl_lock();
+	err = demi_raw_attach(raw, net, ifindex);
+	rtnl_unlock();
+	if (err)
+		goto err_sock;
+	q->raw.state = raw;
+	q->raw.ifindex = ifindex;
+	q->ops = &demi_raw_queue_ops;
+	return 0;
+
+err_sock:
+	sock_release(raw->sock);
+err_free:
+	kfree(raw);
+	return err;
+}
