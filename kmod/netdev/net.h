@@ -139,9 +139,9 @@ void demi_rx_hooks_put(struct demi_net *dn);
 void demi_tx_prepare_socket(struct socket *sock);
 void demi_tx_forget_socket(struct socket *sock);
 
-/* tx.c, raw.c: operations of the kinds */
-extern const struct demi_queue_ops demi_flow_queue_ops;
-extern const struct demi_queue_ops demi_capture_queue_ops;
+/* tx.c, raw.c: a queue becomes one of this kind; its ops and what it keeps are set. */
+int demi_flow_queue_create(struct demi_queue *q);	/* -ENOMEM */
+extern const struct demi_queue_ops demi_capture_queue_ops;	/* core/tap.c */
 int demi_raw_create(struct demi_queue *q, u32 ifindex, struct demi_cmd *cmd);
 int demi_raw_init(void);
 void demi_raw_exit(void);

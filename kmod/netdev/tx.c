@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transmit on flow queues. A frame's headers are copied and checked, its payload is copied behind
+ * them, and the packet takes the way of a socket's: charged to the reservation's socket, with a
+ * route, into ip_local_out(). What the user changes meanwhile changes payload only.
+ *
+ * A frame is taken from the ring when its fate is known; then each of its descriptors has come
+ * back in tx_done. A refused one does not stop those behind it, but for a full send buffer or
+ * tx_done.
+ */
+#include <linux/filter.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/sched/signal.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <net/dst.h>
+#include <net/ip.h>
+#include <net/ip6_checksum.h>
+#include <net/ipv6.h>
+#include <net/sock.h>
+#include <net/xfrm.h>
+
+#include "../compat.h"
+#include "../core/filter.h"
+#include "tx.h"
+
+/* A frame between its descriptors and the network. */
+struct demi_tx_frame {
+	u32 n;				/* descriptors, in tx->desc */
+	u32 len;			/* of the packet, without virtio_net_hdr_v1 */
+	u32 avail;			/* how much of it is in @bytes */
+	bool more;			/* a part of too long a frame, which goes on */
+	u64 *counter;			/* where it is counted if it is not sent */
+	struct demi_flow *flow;		/* RCU read side, as what follows */
+	struct demi_route *route;
+	struct demi_tx_head head;
+	struct virtio_net_hdr_v1 vh;
+	u8 bytes[DEMI_TX_HDR_MAX] __aligned(8);
+};
+
+/* ---- from the ring ------------------------------------------------------------------------- */
+
+/* More descriptors than this no frame can have: they would not fit at once. */
+static u32 demi_tx_descs_max(const struct demi_queue *q)
+{
+	return min3((u32)DEMI_FRAME_DESCS_MAX, demi_ring_entries(&q->tx),
+		    demi_ring_entries(&q->tx_done));
+}
+
+/*
+ * Copies of the next frame's descriptors. 1: complete, or as much of a broken one as can come
+ * back now, and *@err is why; 0: there is none yet.
+ */
+static int demi_tx_gather(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f,
+			  int *err)
+{
+	u32 filled = demi_ring_filled(&q->tx), most = demi_tx_descs_max(q);
+	bool more = true;
+	u64 bytes = 0;
+
+	*err = tx->skip ? -EMSGSIZE : 0;
+	for (f->n = 0; more && f->n < min(filled, most); f->n++) {
+		struct demi_desc desc = demi_ring_peek(&q->tx, f->n);
+
+		if (desc.flags & ~DEMI_DESC_F_MORE)
+			*err = -EINVAL;
+		more = desc.flags & DEMI_DESC_F_MORE;
+		bytes += desc.len;
+		tx->desc[f->n] = desc;
+	}
+	f->counter = &q->count.tx_refused;
+	f->more = more;
+	if (tx->skip)
+		return f->n > 0;
+	if (more && f->n < most)
+		return 0;
+	if (more || bytes > DEMI_FRAME_MAX)
+		*err = -EMSGSIZE;
+	else if (bytes <= sizeof(f->vh))
+		*err = -EINVAL;
+	f->len = bytes - sizeof(f->vh);
+	return 1;
+}
+
+/* RCU read side: the slices are valid until its end. Also the copy of what gets checked. */
+static int demi_tx_map(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f)
+{
+	const struct demi_slice *first = &tx->slice[0];
+	u32 i;
+
+	for (i = 0; i < f->n; i++) {
+		if (demi_slice_init(&tx->slice[i], q->ctx, &tx->desc[i])) {
+			f->counter = &q->count.tx_bad_desc;
+			return -EFAULT;
+		}
+	}
+	if (first->len <= sizeof(f->vh))
+		return -EINVAL;
+	f->avail = min_t(u32, first->len - sizeof(f->vh), sizeof(f->bytes));
+	demi_slice_read(first, 0, &f->vh, sizeof(f->vh));
+	demi_slice_read(first, sizeof(f->vh), f->bytes, f->avail);
+	return 0;
+}
+
+/* ---- may it go, and where to --------------------------------------------------------------- */
+
+/*
+ * As for a socket: each segment fits the path, has a checksum of its own, and is not given to a
+ * transformation that cannot cut it.
+ */
+static int demi_tx_check_uso(const struct demi_tx_frame *f)
+{
+	const struct dst_entry *dst = f->route->dst;
+
+	if (!(f->head.gso_type & SKB_GSO_UDP_L4))
+		return 0;
+	if (f->head.payload + f->head.gso_size > dst_mtu(dst))
+		return -EMSGSIZE;
+	return dst_xfrm(dst) ? -EIO : 0;
+}
+
+/* -EAGAIN: wait for room in the send buffer. Fills in head, flow, route. RCU read side. */
+static int demi_tx_admit(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f)
+{
+	int err;
+
+	err = demi_tx_map(q, tx, f);
+	if (err)
+		return err;
+	err = demi_tx_check(&f->head, &f->vh, f->bytes, f->avail, f->len);
+	if (err)
+		return err;
+	f->flow = demi_flow_lookup_send(demi_net(q->ctx->net), &f->head.tuple, q);
+	if (!f->flow)
+		return -EACCES;
+	if (demi_tx_wait_start(&tx->wait, f->flow->rsv->sock->sk))
+		return -EAGAIN;
+	f->route = demi_route_find(tx, f->flow, &f->head);
+	if (IS_ERR(f->route)) {
+		err = PTR_ERR(f->route);
+		if (err != -EACCES)
+			f->counter = &q->count.tx_unreachable;
+		return err;
+	}
+	return demi_tx_check_uso(f);
+}
+
+/* ---- the packet ---------------------------------------------------------------------------- */
+
+/*
+ * Small frames are linear, larger ones have their headers there. Before the RCU read side, so
+ * that it may sleep.
+ */
+static struct sk_buff *demi_tx_alloc(u32 len)
+{
+	u32 linear = len <= SKB_MAX_HEAD(MAX_HEADER) ? len : DEMI_TX_HDR_MAX;
+	struct sk_buff *skb;
+	int err;
+
+	skb = alloc_skb_with_frags(MAX_HEADER + linear, len - linear, PAGE_ALLOC_COSTLY_ORDER,
+				   &err, GFP_KERNEL);
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, MAX_HEADER);
+	skb_put(skb, linear);
+	skb->data_len = len - linear;
+	skb->len = len;
+	return skb;
+}
+
+/* Where the payload is being read. */
+struct demi_tx_reader {
+	const struct demi_slice *slice;
+	u32 at;
+};
+
+static void demi_tx_read(struct demi_tx_reader *r, void *to, u32 n)
+{
+	while (n) {
+		u32 some = min(n, r->slice->len - r->at);
+
+		demi_slice_read(r->slice, r->at, to, some);
+		to += some;
+		n -= some;
+		r->at += some;
+		if (r->at == r->slice->len) {
+			r->slice++;
+			r->at = 0;
+		}
+	}
+}
+
+/* The headers from the checked copy, what follows from the user's memory. */
+static void demi_tx_fill(struct sk_buff *skb, const struct demi_tx *tx,
+			 const struct demi_tx_frame *f)
+{
+	struct demi_tx_reader reader = {
+		.slice = tx->slice,
+		.at = sizeof(f->vh) + f->head.payload,
+	};
+	int i;
+
+	memcpy(skb->data, f->bytes, f->head.payload);
+	if (reader.at == reader.slice->len) {
+		reader.slice++;
+		reader.at = 0;
+	}
+	demi_tx_read(&reader, skb->data + f->head.payload, skb_headlen(skb) - f->head.payload);
+	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
+		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+
+		demi_tx_read(&reader, skb_frag_address(frag), skb_frag_size(frag));
+	}
+}
+
+/* The field gets the sum of the pseudo header; what the user wrote there does not matter. */
+static void demi_tx_set_csum(struct sk_buff *skb, const struct demi_tx_head *h)
+{
+	__sum16 *field = (__sum16 *)(skb_transport_header(skb) + h->csum_offset);
+	u32 len = skb->len - h->l4;
+
+	if (!h->csum)
+		return;
+	if (h->ipv6)
+		*field = ~csum_ipv6_magic(&ipv6_hdr(skb)->saddr, &ipv6_hdr(skb)->daddr, len,
+					  h->tuple.protocol, 0);
+	else
+		*field = ~csum_tcpudp_magic(ip_hdr(skb)->saddr, ip_hdr(skb)->daddr, len,
+					    h->tuple.protocol, 0);
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_transport_header(skb) - skb->head;
+	skb->csum_offset = h->csum_offset;
+}
+
+static void demi_tx_set_headers(struct sk_buff *skb, struct net *net, struct sock *sk,
+				const struct demi_tx_head *h)
+{
+	skb->protocol = h->ipv6 ? htons(ETH_P_IPV6) : htons(ETH_P_IP);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, h->l4);
+	demi_tx_set_csum(skb, h);
+	if (h->gso_type) {
+		skb_shinfo(skb)->gso_type = h->gso_type;
+		skb_shinfo(skb)->gso_size = h->gso_size;
+		skb_shinfo(skb)->gso_segs = h->gso_segs;
+	}
+	if (!h->ipv6)
+		ip_select_ident_segs(net, skb, sk, h->gso_type ? h->gso_segs : 1);
+	else if (h->tuple.protocol == IPPROTO_UDP)
+		skb->ignore_df = 1;	/* no DF in IPv6: datagrams are cut, as a socket's are */
+}
+
+static void demi_tx_capture(struct demi_queue *q, struct sk_buff *skb)
+{
+	if (likely(!rcu_access_pointer(q->tap)))
+		return;
+	if (skb->protocol == htons(ETH_P_IP))
+		ip_send_check(ip_hdr(skb));
+	local_bh_disable();
+	demi_tap_frame(q, skb, 0, skb->len, DEMI_CAPTURE_F_TX);
+	local_bh_enable();
+}
+
+/* An error of the way out, which has freed the packet. */
+static int demi_tx_lost(struct demi_queue *q, struct demi_tx_frame *f, int err)
+{
+	bool dropped = err == -ENOBUFS || err == -ENOMEM;
+
+	f->counter = dropped ? &q->count.tx_dropped : &q->count.tx_unreachable;
+	return err;
+}
+
+/* An admitted frame leaves. Consumes @skb. RCU read side. */
+static int demi_tx_emit(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f,
+			struct sk_buff *skb)
+{
+	struct sock *sk = f->flow->rsv->sock->sk;
+	struct net *net = q->ctx->net;
+	int err;
+
+	demi_tx_fill(skb, tx, f);
+	skb_set_owner_w(skb, sk);
+	skb->priority = READ_ONCE(sk->sk_priority);
+	skb->mark = f->route->mark;
+	demi_tx_set_headers(skb, net, sk, &f->head);
+	skb_dst_set_noref(skb, f->route->dst);
+	demi_tx_capture(q, skb);
+	if (f->head.ipv6)
+		err = ip6_local_out(net, sk, skb);
+	else
+		err = ip_local_out(net, sk, skb);
+	if (err > 0)
+		err = net_xmit_errno(err);
+	if (err)
+		return demi_tx_lost(q, f, err);
+	q->count.tx_frames++;
+	q->count.tx_bytes += f->len;
+	return 0;
+}
+
+/* ---- frame after frame --------------------------------------------------------------------- */
+
+/* A complete frame is sent or refused. -EAGAIN: neither, it stays in the ring. */
+static int demi_tx_frame(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f,
+			 int err)
+{
+	struct sk_buff *skb = NULL;
+	u32 i;
+
+	if (!err) {
+		skb = demi_tx_alloc(f->len);
+		if (!skb) {
+			f->counter = &q->count.tx_dropped;
+			err = -ENOBUFS;
+		}
+	}
+	rcu_read_lock();
+	if (!err)
+		err = demi_tx_admit(q, tx, f);
+	if (err != -EAGAIN && !demi_done_reserve(q, f->n))
+		err = -EAGAIN;
+	if (!err) {
+		err = demi_tx_emit(q, tx, f, skb);
+		skb = NULL;
+	}
+	rcu_read_unlock();
+	kfree_skb(skb);
+	if (err == -EAGAIN)
+		return err;
+	if (err && !tx->skip)
+		++*f->counter;
+	tx->skip = f->more;
+	for (i = 0; i < f->n; i++)
+		demi_done_put(q, &tx->desc[i], err ? 0 : DEMI_DESC_F_COPIED, err);
+	demi_ring_consume(&q->tx, f->n);
+	return 0;
+}
+
+/* How many descriptors were taken; 0: nothing to take; -EAGAIN. */
+static int demi_tx_next(struct demi_queue *q, struct demi_tx *tx)
+{
+	struct demi_tx_frame f;
+	int err;
+
+	if (!demi_tx_gather(q, tx, &f, &err))
+		return 0;
+	err = demi_tx_frame(q, tx, &f, err);
+	return err ? err : f.n;
+}
+
+/* At most what was there at the beginning: nobody is kept in here by a second writer. */
+static int demi_tx_kick(struct demi_queue *q, u32 *sent)
+{
+	struct demi_tx *tx = q->priv;
+	u32 limit = demi_ring_filled(&q->tx);
+	int n = 0;
+
+	lockdep_assert_held(&q->tx_lock);
+	if (READ_ONCE(q->tx_blocked))
+		demi_tx_wait_stop(&tx->wait);
+	q->count.tx_kicks++;
+	*sent = 0;
+	while (*sent < limit && !fatal_signal_pending(current)) {
+		n = demi_tx_next(q, tx);
+		if (n <= 0)
+			break;
+		*sent += n;
+		cond_resched();
+	}
+	if (n != -EAGAIN)
+		return 0;
+	q->count.tx_again++;
+	return *sent ? 0 : -EAGAIN;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/* The queue is dead: nobody kicks it, or will. */
+static void demi_tx_quiesce(struct demi_queue *q)
+{
+	struct demi_tx *tx = q->priv;
+
+	demi_flow_forget_queue(q);
+	synchronize_net();
+	demi_tx_wait_stop(&tx->wait);
+	demi_routes_forget(tx);
+}
+
+static void demi_tx_free(struct demi_queue *q)
+{
+	kfree(q->priv);
+}
+
+static const struct demi_queue_ops demi_flow_queue_ops = {
+	.kick = demi_tx_kick,
+	.quiesce = demi_tx_quiesce,
+	.free = demi_tx_free,
+};
+
+int demi_flow_queue_create(struct demi_queue *q)
+{
+	struct demi_tx *tx = kzalloc(sizeof(*tx), GFP_KERNEL_ACCOUNT);
+
+	if (!tx)
+		return -ENOMEM;
+	demi_tx_wait_init(&tx->wait, q);
+	q->priv = tx;
+	q->ops = &demi_flow_queue_ops;
+	return 0;
+}
