@@ -495,6 +495,22 @@ DEMI_PUBLIC int demi_truncate(int qd, off_t length)
 	return demi_leave(ctx, length >= 0 ? q->ops->truncate(q, length) : -EINVAL);
 }
 
+static int backend_counter(struct demi_ctx *ctx, const char *name, uint64_t *value_out)
+{
+	const char *found;
+	uint64_t value;
+
+	for (struct demi_backend **b = ctx->backends; *b; b++) {
+		for (unsigned int i = 0; (*b)->ops->counter && (found = (*b)->ops->counter(*b, i, &value)); i++) {
+			if (!strcmp(name, found)) {
+				*value_out = value;
+				return 0;
+			}
+		}
+	}
+	return -ENOENT;
+}
+
 DEMI_PUBLIC int demi_counter(uint64_t *value_out, const char *name)
 {
 	struct demi_ctx *ctx;
@@ -512,5 +528,5 @@ DEMI_PUBLIC int demi_counter(uint64_t *value_out, const char *name)
 	}
 	DEMI_COUNTERS(MATCH)
 #undef MATCH
-	return demi_leave(ctx, -ENOENT);
+	return demi_leave(ctx, backend_counter(ctx, name, value_out));
 }

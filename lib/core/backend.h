@@ -56,6 +56,9 @@ struct demi_backend_ops {
 	/* Makers, by the registry: which backend a new queue goes to. -EOPNOTSUPP if missing. */
 	int (*socket)(struct demi_backend *b, int domain, int type, int protocol, struct demi_queue **q_out);
 	int (*open)(struct demi_backend *b, const char *path, int flags, unsigned int mode, struct demi_queue **q_out);
+
+	/* The name of the backend's own counter number @i, and its value; NULL: there are @i. NULL entry: none. */
+	const char *(*counter)(struct demi_backend *b, unsigned int i, uint64_t *value);
 };
 
 /* The head of every backend's per-context state. */

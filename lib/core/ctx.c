@@ -4,6 +4,8 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "heap/heap.h"
+#include "inet/backend.h"
+#include "pktdev/pktdev.h"
 
 #include <demi/sga.h>
 
@@ -135,21 +137,43 @@ int demi_ctx_backend(struct demi_ctx *ctx, const struct demi_backend_ops *ops, s
 	return 0;
 }
 
-/* One line per backend that makes sockets and files. */
+/* The network stack on a packet device. */
+static int create_inet(struct demi_ctx *ctx, int (*open)(struct demi_ctx *, struct demi_pktdev **))
+{
+	struct demi_pktdev *dev;
+	int err;
+
+	err = open(ctx, &dev);
+	if (err == -ENOENT || err == -ENXIO) /* as demi_init() promises; the device has said what is missing */
+		return -ENODEV;
+	if (err)
+		return err == -EACCES ? -EPERM : err;
+	err = demi_inet_create(ctx, dev, &ctx->main_backend);
+	if (err)
+		dev->ops->destroy(dev);
+	return err;
+}
+
+/* One line per backend that makes sockets and files, and per packet device. */
 static int create_main_backend(struct demi_ctx *ctx)
 {
-	static int (*const create[])(struct demi_ctx *, struct demi_backend **) = {
-		[DEMI_BACKEND_URING] = demi_uring_create,
+	static const struct {
+		int (*create)(struct demi_ctx *ctx, struct demi_backend **out);
+		int (*open)(struct demi_ctx *ctx, struct demi_pktdev **out);
+	} kinds[] = {
+		[DEMI_BACKEND_URING] = { .create = demi_uring_create },
+		[DEMI_BACKEND_RING] = { .open = demi_ring_open },
 	};
 	unsigned int kind = demi_config.backend;
 
 	if (kind == DEMI_BACKEND_MEMQ) /* every context has memory queues and pipes */
 		return 0;
-	if (kind >= sizeof(create) / sizeof(create[0]) || !create[kind]) {
-		demi_warn("this library has no backend of the kind that is configured (DEMI_LIBOS)");
-		return -ENODEV;
-	}
-	return create[kind](ctx, &ctx->main_backend);
+	if (kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind].create)
+		return kinds[kind].create(ctx, &ctx->main_backend);
+	if (kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind].open)
+		return create_inet(ctx, kinds[kind].open);
+	demi_warn("this library has no backend of the kind that is configured (DEMI_LIBOS)");
+	return -ENODEV;
 }
 
 static struct demi_ctx *ctx_take(void)
@@ -295,11 +319,18 @@ void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
 
 void demi_ctx_report(struct demi_ctx *ctx)
 {
+	const char *name;
+	uint64_t value;
+
+	if (!ctx->callback)
+		return;
 #define REPORT(name) ctx->callback(#name, sizeof(#name) - 1, ctx->count.name);
-	if (ctx->callback) {
-		DEMI_COUNTERS(REPORT)
-	}
+	DEMI_COUNTERS(REPORT)
 #undef REPORT
+	for (struct demi_backend **b = ctx->backends; *b; b++) {
+		for (unsigned int i = 0; (*b)->ops->counter && (name = (*b)->ops->counter(*b, i, &value)); i++)
+			ctx->callback(name, (uint32_t)strlen(name), value);
+	}
 }
 
 /* Nobody will wait for these any more. */

@@ -253,7 +253,7 @@ struct demi_pktdev {
 	uint16_t gso_max_segs;
 	uint16_t tx_segs_max; /* entries of a packet, at least 2 + DEMI_SGARRAY_MAXSIZE */
 	uint32_t zc_min_bytes; /* DEMI_PKT_F_ZEROCOPY pays from here; UINT32_MAX: it never does */
-	uint16_t tx_headroom_bytes; /* before a packet's first segment, writable to the device, e.g. for virtio_net_hdr */
+	uint16_t tx_headroom_bytes; /* before each packet, for the device to write to (virtio_net_hdr) */
 	uint32_t rx_buf_bytes; /* what a received segment occupies, for limits */
 	int wake_fd; /* the device's; -1: it cannot wake, it must be polled */
 	uint32_t route_gen; /* changes when addresses or routes may have changed; the device may write it in rx() */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the stack, which is deterministic, and the device, the context and the kernel, which are not. */
+#include "inet/backend.h"
+
+#include "core/ctx.h"
+#include "core/log.h"
+#include "inet/sock.h"
+#include "inet/tx.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+/* How long to sleep on a device that cannot wake. */
+#define POLL_NS 50000
+
+struct demi_inet_backend {
+	struct demi_backend b;
+	struct demi_inet in;
+	struct demi_timer poll_timer; /* ends a sleep on a device without wake fd */
+	uint32_t dev_route_gen;
+};
+
+static struct demi_inet_backend *backend_of(struct demi_backend *b)
+{
+	return (struct demi_inet_backend *)b;
+}
+
+static void gone(struct demi_inet_backend *ib, int err)
+{
+	demi_warn("inet: %s: %s", ib->in.dev->ops->name, strerror(-err));
+	if (ib->in.dev->wake_fd >= 0)
+		demi_ctx_wake_del(ib->b.ctx, ib->in.dev->wake_fd);
+	demi_inet_device_gone(&ib->in, -err);
+}
+
+static void transmit(struct demi_inet_backend *ib)
+{
+	struct demi_inet *in = &ib->in;
+	struct demi_pkt pkts[DEMI_INET_BURST];
+	int n, taken;
+
+	do {
+		n = (int)demi_inet_output(in, pkts, DEMI_INET_BURST);
+		taken = n ? in->dev->ops->tx(in->dev, pkts, (uint32_t)n) : 0;
+		if (taken < 0) {
+			gone(ib, taken);
+			return;
+		}
+		demi_inet_taken(in, (uint32_t)taken);
+	} while (n && taken == n);
+}
+
+static void reap(struct demi_inet_backend *ib)
+{
+	struct demi_inet *in = &ib->in;
+	struct demi_pkt_done done[DEMI_INET_BURST];
+	int n;
+
+	do {
+		n = in->dev->ops->tx_done(in->dev, done, DEMI_INET_BURST);
+		if (n < 0) {
+			gone(ib, n);
+			return;
+		}
+		demi_inet_done(in, done, (uint32_t)n);
+	} while (n == DEMI_INET_BURST);
+}
+
+static void kick(struct demi_inet_backend *ib)
+{
+	int err = ib->in.dead ? 0 : ib->in.dev->ops->kick(ib->in.dev);
+
+	if (err < 0)
+		gone(ib, err);
+}
+
+static void backend_flush(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+
+	if (!ib->in.txq.head || ib->in.dead)
+		return;
+	transmit(ib);
+	kick(ib);
+	if (ib->in.flying.head && !ib->in.dead)
+		reap(ib);
+}
+
+static __attribute__((noinline)) void received(struct demi_inet_backend *ib, struct demi_pkt *pkts, int n)
+{
+	struct demi_inet *in = &ib->in;
+
+	if (n < 0) {
+		gone(ib, n);
+		return;
+	}
+	demi_inet_input(in, pkts, (uint32_t)n);
+	for (uint32_t i = 0; i < in->nrecycle; i++)
+		in->dev->ops->rx_recycle(in->dev, in->recycle[i]);
+	if (__builtin_expect(ib->dev_route_gen != in->dev->route_gen, 0)) {
+		ib->dev_route_gen = in->dev->route_gen;
+		demi_inet_routes_changed(in);
+	}
+	if (in->nrecycle)
+		kick(ib);
+}
+
+static void backend_poll(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+	struct demi_pktdev *dev = ib->in.dev;
+	struct demi_pkt pkts[DEMI_INET_BURST];
+	int n;
+
+	if (__builtin_expect(ib->in.dead, 0))
+		return;
+	if (ib->in.flying.head)
+		reap(ib);
+	if (__builtin_expect(ib->in.txq.head && !ib->in.dead, 0))
+		backend_flush(b);
+	if (__builtin_expect(ib->in.dead, 0))
+		return;
+	n = dev->ops->rx(dev, pkts, DEMI_INET_BURST);
+	if (n)
+		received(ib, pkts, n);
+}
+
+/* A sleep has to end; the poll that follows it looks at the device. */
+static void poll_again(struct demi_timer *t)
+{
+}
+
+static void backend_arm(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+	int err;
+
+	if (ib->in.dead)
+		return;
+	if (ib->in.dev->wake_fd < 0) {
+		err = demi_timer_set(&b->ctx->timers, &ib->poll_timer, demi_now_ns() + POLL_NS);
+		if (err)
+			demi_warn("inet: timer: %s", strerror(-err));
+		return;
+	}
+	err = ib->in.dev->ops->arm(ib->in.dev);
+	if (err < 0)
+		gone(ib, err);
+}
+
+static void backend_disarm(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+
+	if (ib->in.dead)
+		return;
+	if (ib->in.dev->wake_fd < 0)
+		demi_timer_cancel(&b->ctx->timers, &ib->poll_timer);
+	else
+		ib->in.dev->ops->disarm(ib->in.dev);
+}
+
+static bool backend_busy(struct demi_backend *b)
+{
+	return backend_of(b)->in.draining != 0;
+}
+
+static void backend_destroy(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+	struct demi_pktdev *dev = ib->in.dev;
+
+	demi_timer_cancel(&b->ctx->timers, &ib->poll_timer);
+	if (dev->wake_fd >= 0 && !ib->in.dead)
+		demi_ctx_wake_del(b->ctx, dev->wake_fd);
+	/* first the device, then the memory that it may use */
+	ib->in.dev = NULL;
+	dev->ops->destroy(dev);
+	demi_inet_exit(&ib->in);
+	free(ib);
+}
+
+static int backend_socket(struct demi_backend *b, int domain, int type, int protocol, struct demi_queue **q_out)
+{
+	return demi_inet_socket(&backend_of(b)->in, domain, type, protocol, q_out);
+}
+
+static const char *backend_counter(struct demi_backend *b, unsigned int i, uint64_t *value)
+{
+#define DEMI_INET_COUNTER_ENTRY(name) { #name, offsetof(struct demi_inet_counters, name) },
+	static const struct {
+		const char *name;
+		size_t off;
+	} table[] = { DEMI_INET_COUNTERS(DEMI_INET_COUNTER_ENTRY) };
+#undef DEMI_INET_COUNTER_ENTRY
+
+	if (i >= sizeof(table) / sizeof(table[0]))
+		return NULL;
+	memcpy(value, (const char *)&backend_of(b)->in.count + table[i].off, sizeof(*value));
+	return table[i].name;
+}
+
+static const struct demi_backend_ops ops = {
+	.name = "inet",
+	.poll = backend_poll,
+	.flush = backend_flush,
+	.arm = backend_arm,
+	.disarm = backend_disarm,
+	.busy = backend_busy,
+	.destroy = backend_destroy,
+	.socket = backend_socket,
+	.counter = backend_counter,
+};
+
+int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_backend **out)
+{
+	struct demi_inet_secrets secrets;
+	struct demi_inet_backend *ib;
+	int err;
+
+	if (getrandom(&secrets, sizeof(secrets), 0) != sizeof(secrets))
+		return -EIO;
+	ib = calloc(1, sizeof(*ib));
+	if (!ib)
+		return -ENOMEM;
+	ib->b.ops = &ops;
+	ib->b.poll = ops.poll;
+	ib->b.ctx = ctx;
+	ib->poll_timer.fn = poll_again;
+	ib->dev_route_gen = dev->route_gen;
+	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
+	if (!err && dev->wake_fd >= 0)
+		err = demi_ctx_wake_add(ctx, dev->wake_fd, EPOLLIN);
+	if (err) {
+		demi_demux_destroy(&ib->in.udp);
+		free(ib);
+		return err;
+	}
+	*out = &ib->b;
+	return 0;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_INET_STACK_H
+#define DEMI_INET_STACK_H
+
+/*
+ * The network stack of one context. It is deterministic: packets, calls, allocation failures and secrets go in,
+ * packets and completions come out. Who drives it (backend.c; tests) moves the packets:
+ *
+ *	demi_inet_input()	a burst that a device has received; `recycle` then holds buffers to give back
+ *	demi_inet_output()	packets for a device's tx(); demi_inet_taken() says how many of them it took
+ *	demi_inet_done()	what a device's tx_done() gave
+ *
+ * Of the device the stack itself calls only buf_alloc and the control entries (port.c). It reads no clock, and orders
+ * nothing by address: the same trace gives the same output.
+ */
+
+#include "inet/counters.h"
+#include "inet/demux.h"
+#include "inet/ip.h"
+#include "pktdev/pktdev.h"
+
+struct demi_ctx;
+struct demi_inet_tx;
+
+/* Entries of one burst, in and out. */
+#define DEMI_INET_BURST 64
+
+struct demi_inet_secrets {
+	uint64_t demux[6];
+	uint64_t id_key[2];
+	uint16_t ids[256];
+};
+
+/* A list through sockets; an element that is on none has next == NULL. */
+struct demi_inet_link {
+	struct demi_inet_link *next, *prev;
+};
+
+/* Packets to send, oldest first. */
+struct demi_inet_txlist {
+	struct demi_inet_tx *head, *tail;
+};
+
+struct demi_inet {
+	struct demi_ctx *ctx;
+	struct demi_pktdev *dev; /* NULL once it is destroyed */
+	uint32_t caps; /* the device's */
+	uint32_t zc_min_bytes; /* UINT32_MAX: never */
+	int dead; /* the device is gone: the errno of everything from now on */
+
+	struct demi_inet_txlist txq; /* not taken by the device yet */
+	struct demi_inet_txlist flying; /* taken, not done */
+	struct demi_inet_tx *tx_cache; /* of the usual size */
+	uint32_t tx_cached;
+
+	struct demi_demux udp;
+	uint32_t nrecycle;
+	void *recycle[DEMI_INET_BURST]; /* received buffers that nobody needs */
+
+	uint32_t route_gen; /* what is kept about routes is of this generation or stale */
+	uint64_t id_key[2];
+	uint16_t ids[256]; /* next IPv4 identification, by a keyed hash of the destination (RFC 6864, RFC 7739) */
+
+	struct demi_inet_link socks; /* all, by demi_inet_sock.all */
+	uint32_t draining; /* closed ones with packets that are not done */
+	struct demi_inet_counters count;
+};
+
+int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktdev *dev,
+		   const struct demi_inet_secrets *secrets);
+
+/* The device has been destroyed (in->dev is NULL). All queues end. */
+void demi_inet_exit(struct demi_inet *in);
+
+/* @n entries, whole packets. Every buffer is then somebody's or in in->recycle. At most DEMI_INET_BURST. */
+void demi_inet_input(struct demi_inet *in, struct demi_pkt *pkts, uint32_t n);
+
+/* Whole packets from the front of the queue; @max >= DEMI_INET_TX_SEGS. How many entries. They stay in the queue. */
+uint32_t demi_inet_output(const struct demi_inet *in, struct demi_pkt *pkts, uint32_t max);
+void demi_inet_taken(struct demi_inet *in, uint32_t entries);
+void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint32_t n);
+
+/* The device is gone for good: pops fail and everything after this does with @err (positive). */
+void demi_inet_device_gone(struct demi_inet *in, int err);
+
+/* Every route that is kept must be asked for again. */
+static inline void demi_inet_routes_changed(struct demi_inet *in)
+{
+	in->route_gen++;
+}
+
+/* ---- among the stack's files ---- */
+
+/* A received packet behind its IP header. */
+struct demi_inet_rxpkt {
+	struct demi_pkt *p;
+	uint32_t segs; /* entries at p */
+	uint32_t off; /* of the transport header; it is in the first segment, as far as it goes */
+	uint32_t len; /* of transport header and payload */
+	struct demi_ip src, dst;
+	uint8_t proto;
+};
+
+/* Each takes the segments over. @len is the packet's, all segments together. */
+void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
+void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
+void demi_udp_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
+void demi_icmp4_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
+void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
+
+/* Give back received segments. */
+void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t segs);
+
+/* Does the sum of r's transport part have to be looked at? */
+static inline bool demi_inet_csum_known(const struct demi_inet_rxpkt *r)
+{
+	return r->p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL);
+}
+
+static inline void demi_inet_link_init(struct demi_inet_link *head)
+{
+	head->next = head->prev = head;
+}
+
+static inline void demi_inet_link_add(struct demi_inet_link *head, struct demi_inet_link *l)
+{
+	l->next = head;
+	l->prev = head->prev;
+	head->prev->next = l;
+	head->prev = l;
+}
+
+static inline void demi_inet_link_del(struct demi_inet_link *l)
+{
+	l->next->prev = l->prev;
+	l->prev->next = l->next;
+	l->next = l->prev = NULL;
+}
+
+#endif /* DEMI_INET_STACK_H */

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "inet/tx.h"
+
+#include "heap/heap.h"
+#include "inet/sock.h"
+
+#include <string.h>
+
+/* One object for any datagram of an Ethernet frame. */
+#define USUAL_SIZE 2048
+#define USUAL_ROOM (USUAL_SIZE - sizeof(struct demi_inet_tx))
+#define CACHE_MAX 64
+
+static void list_add(struct demi_inet_txlist *l, struct demi_inet_tx *tx)
+{
+	tx->next = NULL;
+	tx->prev = l->tail;
+	if (l->tail)
+		l->tail->next = tx;
+	else
+		l->head = tx;
+	l->tail = tx;
+}
+
+static void list_del(struct demi_inet_txlist *l, struct demi_inet_tx *tx)
+{
+	if (tx->prev)
+		tx->prev->next = tx->next;
+	else
+		l->head = tx->next;
+	if (tx->next)
+		tx->next->prev = tx->prev;
+	else
+		l->tail = tx->prev;
+}
+
+struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied)
+{
+	uint32_t head = in->dev->tx_headroom_bytes, room = head + hdr + copied;
+	struct demi_inet_tx *tx;
+
+	if (room <= USUAL_ROOM && in->tx_cache) {
+		tx = in->tx_cache;
+		in->tx_cache = tx->next;
+		in->tx_cached--;
+	} else {
+		bool usual = room <= USUAL_ROOM;
+
+		tx = in->dev->ops->buf_alloc(in->dev, usual ? USUAL_SIZE : (uint32_t)sizeof(*tx) + room);
+		if (!tx)
+			return NULL;
+		tx->usual = usual;
+	}
+	tx->op = NULL;
+	tx->lent = 0;
+	tx->segs = 1;
+	tx->pkt[0] = (struct demi_pkt){ .data = tx->room + head, .len = hdr, .cookie = (uintptr_t)tx };
+	return tx;
+}
+
+void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
+{
+	if (!tx->usual || in->tx_cached == CACHE_MAX) {
+		demi_heap_free(tx);
+		return;
+	}
+	tx->next = in->tx_cache;
+	in->tx_cache = tx;
+	in->tx_cached++;
+}
+
+void demi_inet_tx_cache_free(struct demi_inet *in)
+{
+	struct demi_inet_tx *tx;
+
+	while ((tx = in->tx_cache)) {
+		in->tx_cache = tx->next;
+		demi_heap_free(tx);
+	}
+	in->tx_cached = 0;
+}
+
+uint32_t demi_inet_tx_lend(const struct demi_inet *in, const demi_sgarray_t *sga, uint32_t *copied)
+{
+	uint32_t lent = 0;
+
+	*copied = 0;
+	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
+		const demi_sgaseg_t *seg = &sga->sga_segs[i];
+
+		if (seg->sgaseg_len >= in->zc_min_bytes && !demi_heap_lend(seg->sgaseg_buf, seg->sgaseg_len))
+			lent |= 1U << i;
+		else
+			*copied += seg->sgaseg_len;
+	}
+	return lent;
+}
+
+void demi_inet_tx_unlend(const demi_sgarray_t *sga, uint32_t lent)
+{
+	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
+		if (lent & 1U << i)
+			demi_heap_unlend(sga->sga_segs[i].sgaseg_buf);
+	}
+}
+
+static struct demi_pkt *entry_add(struct demi_inet_tx *tx, void *data, uint16_t flags)
+{
+	tx->pkt[tx->segs - 1].flags |= DEMI_PKT_F_MORE;
+	tx->pkt[tx->segs] = (struct demi_pkt){ .data = data, .flags = flags };
+	return &tx->pkt[tx->segs++];
+}
+
+uint32_t demi_inet_tx_fill(struct demi_inet *in, struct demi_inet_tx *tx, uint32_t hdr, const demi_sgarray_t *sga,
+			   uint32_t lend)
+{
+	uint8_t *first = tx->pkt[0].data + hdr, *to = first;
+	struct demi_pkt *e = &tx->pkt[0];
+
+	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
+		const demi_sgaseg_t *seg = &sga->sga_segs[i];
+
+		if (lend & 1U << i) {
+			tx->lent |= (uint16_t)(1U << tx->segs);
+			e = entry_add(tx, seg->sgaseg_buf, DEMI_PKT_F_ZEROCOPY);
+			e->len = seg->sgaseg_len;
+		} else if (seg->sgaseg_len) {
+			/* what was copied before lies right in front of it, unless something was lent in between */
+			if (e->data + e->len != to)
+				e = entry_add(tx, to, 0);
+			memcpy(to, seg->sgaseg_buf, seg->sgaseg_len);
+			to += seg->sgaseg_len;
+			e->len += seg->sgaseg_len;
+		}
+	}
+	return (uint32_t)(to - first);
+}
+
+void demi_inet_tx_queue(struct demi_inet *in, struct demi_inet_tx *tx)
+{
+	list_add(&in->txq, tx);
+	in->ctx->flush_wanted = true;
+}
+
+void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct demi_inet_tx *tx, int err)
+{
+	struct demi_inet_sock *s = tx->s;
+
+	list_del(l, tx);
+	for (uint32_t i = 1; tx->lent >> i; i++) {
+		if (tx->lent & 1U << i)
+			demi_heap_unlend(tx->pkt[i].data);
+	}
+	if (tx->op && err)
+		demi_op_fail(tx->op, err);
+	else if (tx->op)
+		demi_op_complete(tx->op);
+	else if (err && !s->q.closed)
+		s->err = (uint16_t)err;
+	demi_ctx_uncharge(in->ctx, tx->charge);
+	demi_inet_tx_free(in, tx);
+	demi_inet_sock_put_tx(s);
+}
+
+uint32_t demi_inet_output(const struct demi_inet *in, struct demi_pkt *pkts, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (const struct demi_inet_tx *tx = in->txq.head; tx && n + tx->segs <= max; tx = tx->next) {
+		memcpy(&pkts[n], tx->pkt, tx->segs * sizeof(*pkts));
+		n += tx->segs;
+	}
+	return n;
+}
+
+void demi_inet_taken(struct demi_inet *in, uint32_t entries)
+{
+	struct demi_inet_tx *tx;
+
+	while (entries && (tx = in->txq.head)) {
+		entries -= tx->segs < entries ? tx->segs : entries;
+		list_del(&in->txq, tx);
+		list_add(&in->flying, tx);
+	}
+}
+
+void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct demi_inet_tx *tx = (struct demi_inet_tx *)(uintptr_t)done[i].cookie;
+
+		if (done[i].err) {
+			in->count.IpOutDiscards++;
+			demi_inet_routes_changed(in);
+		}
+		demi_inet_tx_end(in, &in->flying, tx, done[i].err);
+	}
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_INET_TX_H
+#define DEMI_INET_TX_H
+
+/*
+ * A packet on its way out, in one heap object that the device can reach: its entries, and the room for headers and
+ * copied payload. It is in the stack's queue, then flying, then done; the device's cookie is its address.
+ */
+
+#include "core/ctx.h"
+#include "inet/stack.h"
+
+#include <demi/types.h>
+
+#define DEMI_INET_TX_SEGS (1 + 2 * DEMI_SGARRAY_MAXSIZE)
+
+struct demi_inet_sock;
+
+struct demi_inet_tx {
+	struct demi_inet_tx *next, *prev;
+	struct demi_inet_sock *s;
+	struct demi_op *op; /* pending because memory is lent; else NULL */
+	uint32_t charge;
+	uint16_t lent; /* a bit for each entry whose memory is */
+	uint8_t segs;
+	bool usual; /* of the usual size */
+	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
+	uint8_t room[]; /* the device's headroom, headers, copied payload */
+};
+
+/* With room for @hdr bytes of headers and @copied bytes of payload; or NULL. pkt[0] is at the headers. */
+struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied);
+void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx);
+void demi_inet_tx_cache_free(struct demi_inet *in);
+
+/* Behind the headers of @hdr bytes: lend or copy. Returns the bytes that were copied. */
+uint32_t demi_inet_tx_fill(struct demi_inet *in, struct demi_inet_tx *tx, uint32_t hdr, const demi_sgarray_t *sga,
+			   uint32_t lend);
+
+/* Which segments can be sent in place: lent, a bit for each; *copied gets the bytes of all others. */
+uint32_t demi_inet_tx_lend(const struct demi_inet *in, const demi_sgarray_t *sga, uint32_t *copied);
+void demi_inet_tx_unlend(const demi_sgarray_t *sga, uint32_t lent);
+
+/* To the end of the stack's queue. */
+void demi_inet_tx_queue(struct demi_inet *in, struct demi_inet_tx *tx);
+
+/* It left or it will not: operation, lends, charge, socket. May free the socket. @err is positive or 0. */
+void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct demi_inet_tx *tx, int err);
+
+#endif /* DEMI_INET_TX_H */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_INET_WIRE_H
+#define DEMI_INET_WIRE_H
+
+/* Headers as they are on the wire: big-endian, at any alignment. */
+
+#include <arpa/inet.h>
+#include <stdint.h>
+
+#define DEMI_WIRE __attribute__((packed))
+
+/* RFC 791, 3.1 */
+struct demi_ip4_hdr {
+	uint8_t ver_ihl, tos;
+	uint16_t tot_len, id, frag_off;
+	uint8_t ttl, proto;
+	uint16_t check;
+	uint32_t src, dst;
+} DEMI_WIRE;
+
+#define DEMI_IP4_DF 0x4000
+#define DEMI_IP4_MF 0x2000
+#define DEMI_IP4_OFFSET 0x1fff
+
+/* RFC 8200, 3 */
+struct demi_ip6_hdr {
+	uint32_t ver_tc_flow;
+	uint16_t payload_len;
+	uint8_t next, hops;
+	uint8_t src[16], dst[16];
+} DEMI_WIRE;
+
+/* RFC 768 */
+struct demi_udp_hdr {
+	uint16_t sport, dport, len, check;
+} DEMI_WIRE;
+
+/* RFC 792, RFC 4443: of errors; the packet that caused them follows */
+struct demi_icmp_hdr {
+	uint8_t type, code;
+	uint16_t check;
+	uint32_t info;
+} DEMI_WIRE;
+
+#endif /* DEMI_INET_WIRE_H */
