@@ -80,6 +80,7 @@ struct demi_reservation {
 	u32 scope_id;
 	__be16 port;
 	struct list_head members;	/* mcast.c: groups joined; ctx->lock */
+	unsigned long grace;		/* state of RCU when its last flow left the table */
 };
 
 /* Which queue an entry leads to. Cleared in place when a queue ends, else replaced as a whole. */
