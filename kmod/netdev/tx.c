@@ -12,7 +12,6 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
-#include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/tcp.h>
@@ -30,10 +29,7 @@
 
 /* A frame between its descriptors and the network. */
 struct demi_tx_frame {
-	u32 n;				/* descriptors, in tx->desc */
-	u32 len;			/* of the packet, without virtio_net_hdr_v1 */
 	u32 avail;			/* how much of it is in @bytes */
-	bool more;			/* a part of too long a frame, which goes on */
 	u64 *counter;			/* where it is counted if it is not sent */
 	struct demi_flow *flow;		/* RCU read side, as what follows */
 	struct demi_route *route;
@@ -41,70 +37,6 @@ struct demi_tx_frame {
 	struct virtio_net_hdr_v1 vh;
 	u8 bytes[DEMI_TX_HDR_MAX] __aligned(8);
 };
-
-/* ---- from the ring ------------------------------------------------------------------------- */
-
-/* More descriptors than this no frame can have: they would not fit at once. */
-static u32 demi_tx_descs_max(const struct demi_queue *q)
-{
-	return min3((u32)DEMI_FRAME_DESCS_MAX, demi_ring_entries(&q->tx),
-		    demi_ring_entries(&q->tx_done));
-}
-
-/*
- * Copies of the next frame's descriptors. 1: complete, or as much of a broken one as can come
- * back now, and *@err is why; 0: there is none yet.
- */
-static int demi_tx_gather(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f,
-			  int *err)
-{
-	u32 filled = demi_ring_filled(&q->tx), most = demi_tx_descs_max(q);
-	bool more = true;
-	u64 bytes = 0;
-
-	*err = tx->skip ? -EMSGSIZE : 0;
-	for (f->n = 0; more && f->n < min(filled, most); f->n++) {
-		struct demi_desc desc = demi_ring_peek(&q->tx, f->n);
-
-		if (desc.flags & ~DEMI_DESC_F_MORE)
-			*err = -EINVAL;
-		more = desc.flags & DEMI_DESC_F_MORE;
-		bytes += desc.len;
-		tx->desc[f->n] = desc;
-	}
-	f->counter = &q->count.tx_refused;
-	f->more = more;
-	if (tx->skip)
-		return f->n > 0;
-	if (more && f->n < most)
-		return 0;
-	if (more || bytes > DEMI_FRAME_MAX)
-		*err = -EMSGSIZE;
-	else if (bytes <= sizeof(f->vh))
-		*err = -EINVAL;
-	f->len = bytes - sizeof(f->vh);
-	return 1;
-}
-
-/* RCU read side: the slices are valid until its end. Also the copy of what gets checked. */
-static int demi_tx_map(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f)
-{
-	const struct demi_slice *first = &tx->slice[0];
-	u32 i;
-
-	for (i = 0; i < f->n; i++) {
-		if (demi_slice_init(&tx->slice[i], q->ctx, &tx->desc[i])) {
-			f->counter = &q->count.tx_bad_desc;
-			return -EFAULT;
-		}
-	}
-	if (first->len <= sizeof(f->vh))
-		return -EINVAL;
-	f->avail = min_t(u32, first->len - sizeof(f->vh), sizeof(f->bytes));
-	demi_slice_read(first, 0, &f->vh, sizeof(f->vh));
-	demi_slice_read(first, sizeof(f->vh), f->bytes, f->avail);
-	return 0;
-}
 
 /* ---- may it go, and where to --------------------------------------------------------------- */
 
@@ -126,12 +58,18 @@ static int demi_tx_check_uso(const struct demi_tx_frame *f)
 /* -EAGAIN: wait for room in the send buffer. Fills in head, flow, route. RCU read side. */
 static int demi_tx_admit(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f)
 {
+	const struct demi_slice *first = &tx->ring.slice[0];
 	int err;
 
-	err = demi_tx_map(q, tx, f);
-	if (err)
+	err = demi_tx_map(q, &tx->ring, &f->vh);
+	if (err) {
+		if (err == -EFAULT)
+			f->counter = &q->count.tx_bad_desc;
 		return err;
-	err = demi_tx_check(&f->head, &f->vh, f->bytes, f->avail, f->len);
+	}
+	f->avail = min_t(u32, first->len - sizeof(f->vh), sizeof(f->bytes));
+	demi_slice_read(first, sizeof(f->vh), f->bytes, f->avail);
+	err = demi_tx_check(&f->head, &f->vh, f->bytes, f->avail, tx->ring.len);
 	if (err)
 		return err;
 	f->flow = demi_flow_lookup_send(demi_net(q->ctx->net), &f->head.tuple, q);
@@ -150,72 +88,6 @@ static int demi_tx_admit(struct demi_queue *q, struct demi_tx *tx, struct demi_t
 }
 
 /* ---- the packet ---------------------------------------------------------------------------- */
-
-/*
- * Small frames are linear, larger ones have their headers there. Before the RCU read side, so
- * that it may sleep.
- */
-static struct sk_buff *demi_tx_alloc(u32 len)
-{
-	u32 linear = len <= SKB_MAX_HEAD(MAX_HEADER) ? len : DEMI_TX_HDR_MAX;
-	struct sk_buff *skb;
-	int err;
-
-	skb = alloc_skb_with_frags(MAX_HEADER + linear, len - linear, PAGE_ALLOC_COSTLY_ORDER,
-				   &err, GFP_KERNEL);
-	if (!skb)
-		return NULL;
-	skb_reserve(skb, MAX_HEADER);
-	skb_put(skb, linear);
-	skb->data_len = len - linear;
-	skb->len = len;
-	return skb;
-}
-
-/* Where the payload is being read. */
-struct demi_tx_reader {
-	const struct demi_slice *slice;
-	u32 at;
-};
-
-static void demi_tx_read(struct demi_tx_reader *r, void *to, u32 n)
-{
-	while (n) {
-		u32 some = min(n, r->slice->len - r->at);
-
-		demi_slice_read(r->slice, r->at, to, some);
-		to += some;
-		n -= some;
-		r->at += some;
-		if (r->at == r->slice->len) {
-			r->slice++;
-			r->at = 0;
-		}
-	}
-}
-
-/* The headers from the checked copy, what follows from the user's memory. */
-static void demi_tx_fill(struct sk_buff *skb, const struct demi_tx *tx,
-			 const struct demi_tx_frame *f)
-{
-	struct demi_tx_reader reader = {
-		.slice = tx->slice,
-		.at = sizeof(f->vh) + f->head.payload,
-	};
-	int i;
-
-	memcpy(skb->data, f->bytes, f->head.payload);
-	if (reader.at == reader.slice->len) {
-		reader.slice++;
-		reader.at = 0;
-	}
-	demi_tx_read(&reader, skb->data + f->head.payload, skb_headlen(skb) - f->head.payload);
-	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
-		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
-
-		demi_tx_read(&reader, skb_frag_address(frag), skb_frag_size(frag));
-	}
-}
 
 /* The field gets the sum of the pseudo header; what the user wrote there does not matter. */
 static void demi_tx_set_csum(struct sk_buff *skb, const struct demi_tx_head *h)
@@ -282,7 +154,9 @@ static int demi_tx_emit(struct demi_queue *q, struct demi_tx *tx, struct demi_tx
 	struct net *net = q->ctx->net;
 	int err;
 
-	demi_tx_fill(skb, tx, f);
+	/* the headers from the checked copy, what follows from the user's memory */
+	memcpy(skb->data, f->bytes, f->head.payload);
+	demi_tx_fill(skb, &tx->ring, f->head.payload);
 	skb_set_owner_w(skb, sk);
 	skb->priority = READ_ONCE(sk->sk_priority);
 	skb->mark = f->route->mark;
@@ -298,83 +172,63 @@ static int demi_tx_emit(struct demi_queue *q, struct demi_tx *tx, struct demi_tx
 	if (err)
 		return demi_tx_lost(q, f, err);
 	q->count.tx_frames++;
-	q->count.tx_bytes += f->len;
+	q->count.tx_bytes += tx->ring.len;
 	return 0;
 }
 
 /* ---- frame after frame --------------------------------------------------------------------- */
 
-/* A complete frame is sent or refused. -EAGAIN: neither, it stays in the ring. */
-static int demi_tx_frame(struct demi_queue *q, struct demi_tx *tx, struct demi_tx_frame *f,
-			 int err)
+/* The gathered frame is sent or refused. -EAGAIN: neither, it stays in the ring. */
+static int demi_tx_frame(struct demi_queue *q, struct demi_tx *tx, int err)
 {
 	struct sk_buff *skb = NULL;
-	u32 i;
+	struct demi_tx_frame f;
 
+	f.counter = &q->count.tx_refused;
 	if (!err) {
-		skb = demi_tx_alloc(f->len);
+		skb = demi_tx_alloc(tx->ring.len, DEMI_TX_HDR_MAX);
 		if (!skb) {
-			f->counter = &q->count.tx_dropped;
+			f.counter = &q->count.tx_dropped;
 			err = -ENOBUFS;
 		}
 	}
 	rcu_read_lock();
 	if (!err)
-		err = demi_tx_admit(q, tx, f);
-	if (err != -EAGAIN && !demi_done_reserve(q, f->n))
+		err = demi_tx_admit(q, tx, &f);
+	if (err != -EAGAIN && !demi_done_reserve(q, tx->ring.n))
 		err = -EAGAIN;
 	if (!err) {
-		err = demi_tx_emit(q, tx, f, skb);
+		err = demi_tx_emit(q, tx, &f, skb);
 		skb = NULL;
 	}
 	rcu_read_unlock();
 	kfree_skb(skb);
 	if (err == -EAGAIN)
 		return err;
-	if (err && !tx->skip)
-		++*f->counter;
-	tx->skip = f->more;
-	for (i = 0; i < f->n; i++)
-		demi_done_put(q, &tx->desc[i], err ? 0 : DEMI_DESC_F_COPIED, err);
-	demi_ring_consume(&q->tx, f->n);
+	if (err && !tx->ring.skip)
+		++*f.counter;
+	demi_tx_return(q, &tx->ring, err);
 	return 0;
 }
 
-/* How many descriptors were taken; 0: nothing to take; -EAGAIN. */
-static int demi_tx_next(struct demi_queue *q, struct demi_tx *tx)
+static int demi_tx_next(struct demi_queue *q)
 {
-	struct demi_tx_frame f;
+	struct demi_tx *tx = q->priv;
 	int err;
 
-	if (!demi_tx_gather(q, tx, &f, &err))
+	if (!demi_tx_gather(q, &tx->ring, &err))
 		return 0;
-	err = demi_tx_frame(q, tx, &f, err);
-	return err ? err : f.n;
+	err = demi_tx_frame(q, tx, err);
+	return err ? err : tx->ring.n;
 }
 
-/* At most what was there at the beginning: nobody is kept in here by a second writer. */
 static int demi_tx_kick(struct demi_queue *q, u32 *sent)
 {
 	struct demi_tx *tx = q->priv;
-	u32 limit = demi_ring_filled(&q->tx);
-	int n = 0;
 
-	lockdep_assert_held(&q->tx_lock);
 	if (READ_ONCE(q->tx_blocked))
 		demi_tx_wait_stop(&tx->wait);
-	q->count.tx_kicks++;
-	*sent = 0;
-	while (*sent < limit && !fatal_signal_pending(current)) {
-		n = demi_tx_next(q, tx);
-		if (n <= 0)
-			break;
-		*sent += n;
-		cond_resched();
-	}
-	if (n != -EAGAIN)
-		return 0;
-	q->count.tx_again++;
-	return *sent ? 0 : -EAGAIN;
+	return demi_tx_run(q, sent, demi_tx_next);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */

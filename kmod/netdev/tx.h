@@ -5,9 +5,9 @@
 
 #include <linux/wait.h>
 
-#include "../core/region.h"
 #include "net.h"
 #include "tx_check.h"
+#include "tx_ring.h"
 
 struct dst_entry;
 
@@ -39,10 +39,8 @@ struct demi_tx_wait {
 /* q->priv; all under q->tx_lock, but for what wakes */
 struct demi_tx {
 	struct demi_tx_wait wait;
-	bool skip;			/* in the rest of a frame of too many descriptors */
 	struct demi_route routes[DEMI_ROUTES];
-	struct demi_desc desc[DEMI_FRAME_DESCS_MAX];	/* copies: of the frame being sent */
-	struct demi_slice slice[DEMI_FRAME_DESCS_MAX];	/* RCU read side */
+	struct demi_tx_ring ring;
 };
 
 /*
