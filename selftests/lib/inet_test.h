@@ -17,6 +17,14 @@
 #include <netinet/in.h>
 #include <pthread.h>
 
+/* Under the sanitizer what lies behind a packet in its buffer is nobody's. The heap undoes that when it is freed. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define dev_poison(p, len) __asan_poison_memory_region(p, len)
+#else
+#define dev_poison(p, len) ((void)0)
+#endif
+
 #define DEV_BUF 2048
 #define DEV_QUEUE 4096
 #define DEV_PORTS 64
@@ -405,13 +413,12 @@ static inline void inject_meta(const uint8_t *p, uint32_t len, uint32_t buf, con
 	uint32_t off = 0, n;
 
 	do {
-		/* what lies behind the packet is somebody else's under the sanitizer */
-		uint32_t room = DEMI_PKT_HEADROOM + (len - off < buf ? len - off : buf);
-		uint8_t *obj = demi_heap_alloc(room < DEV_BUF ? DEV_BUF : room);
+		uint8_t *obj = demi_heap_alloc(DEV_BUF);
 
-		CHECK(obj);
-		memset(obj, 0xdd, room);
+		CHECK(obj && buf <= DEV_BUF - DEMI_PKT_HEADROOM);
+		memset(obj, 0xdd, DEV_BUF);
 		n = len - off < buf ? len - off : buf;
+		dev_poison(obj + DEMI_PKT_HEADROOM + n, DEV_BUF - DEMI_PKT_HEADROOM - n);
 		e.data = obj + DEMI_PKT_HEADROOM;
 		e.len = n;
 		if (n)
@@ -442,6 +449,14 @@ static inline struct sent *next_sent(void)
 	return dev->sent_head < dev->reported || (dev->hold && dev->sent_head < dev->sent_tail)
 		       ? dev->sent[dev->sent_head++]
 		       : NULL;
+}
+
+static inline void forget_sent(void)
+{
+	struct sent *s;
+
+	while ((s = next_sent()))
+		free(s);
 }
 
 static inline void none_sent(void)

@@ -195,10 +195,10 @@ static void test_long(void)
 	for (uint32_t i = 0; i < sizeof(payload); i++)
 		payload[i] = (uint8_t)(i * 31 + i / 256);
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		inject_meta(p, udp4(p, 5, 7000, payload, sizes[i]), 1985, &meta); /* of an odd number of bytes */
+		inject_meta(p, udp4(p, 5, 7000, payload, sizes[i]), 1983, &meta); /* of an odd number of bytes */
 		pop_bytes(qd, payload, sizes[i]);
 		p[28 + sizes[i] / 2] ^= 1; /* the checksum goes over all of them */
-		inject_meta(p, 28 + sizes[i], 1985, &meta);
+		inject_meta(p, 28 + sizes[i], 1983, &meta);
 		turn();
 		nothing_to_pop(qd);
 	}
