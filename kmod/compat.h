@@ -18,6 +18,14 @@ static inline long demi_pin_user_pages(unsigned long start, unsigned long npages
 #endif
 }
 
+/* Since 6.3 the flags of a VMA are changed by functions; a driver's mmap may do it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+#endif
+
 /* Since 6.2: a merged UDP packet. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4	5

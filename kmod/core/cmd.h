@@ -12,6 +12,7 @@ struct demi_cmd {
 	struct demi_ctx *ctx;
 	struct demi_queue *queue;	/* on a queue's file, else NULL */
 	void *arg;			/* the kernel's copy: size completed, flags not yet checked */
+	u32 size;			/* of it */
 	void __user *uarg;
 	u32 user_size;
 };

@@ -27,7 +27,14 @@ struct demi_ctx {
 	struct xarray flows;		/* id -> struct demi_flow */
 	struct xarray groups;		/* id -> struct demi_group */
 	struct list_head queues;	/* struct demi_queue.ctx_node, not yet ended */
-	struct list_head bound;		/* struct demi_device.bound_node: devices this context owns */
+	/*
+	 * struct demi_device.bound_node: devices this context owns. Changed under demi_devices_lock and the
+	 * context's lock, so that either is enough to read it.
+	 */
+	struct list_head bound;
+	struct list_head node;		/* of all contexts, for debugfs */
+	pid_t maker_tgid;		/* in the initial pid namespace, for debugfs */
+	char comm[TASK_COMM_LEN];
 	struct work_struct free_work;	/* the last reference may go where sleeping is not allowed */
 };
 
@@ -39,6 +46,9 @@ struct demi_ctx *demi_ctx_create(void);
 /* Any context; the rest is done by a work item that demi_ctx_drain() waits for. */
 void demi_ctx_put(struct demi_ctx *ctx);
 
+/* The same where sleeping is allowed: what the context owned is free again on return. */
+void demi_ctx_put_now(struct demi_ctx *ctx);
+
 static inline void demi_ctx_get(struct demi_ctx *ctx)
 {
 	kref_get(&ctx->ref);
@@ -46,5 +56,10 @@ static inline void demi_ctx_get(struct demi_ctx *ctx)
 
 /* Before the module goes: wait until every context has been freed. */
 void demi_ctx_drain(void);
+
+/* Tables of debugfs. */
+struct seq_file;
+int demi_ctxs_show(struct seq_file *m, void *unused);
+int demi_queues_show(struct seq_file *m, void *unused);
 
 #endif

@@ -7,6 +7,7 @@
 #include <linux/list.h>
 #include <linux/uidgid.h>
 
+#include "cmd.h"
 #include "ctx.h"
 #include "queue.h"
 #include "region.h"
@@ -15,17 +16,24 @@ struct demi_device;
 
 struct demi_device_ops {
 	/*
-	 * The rings are there, nobody else knows of the queue yet. Check what the kind needs, set q->ops. -EPERM, -ENODEV,
-	 * -EOPNOTSUPP, -EINVAL, -ENOMEM. The command is for its credentials.
+	 * The rings are there, nobody else knows of the queue yet. Check what the kind needs, set q->ops. -EPERM,
+	 * -ENODEV, -EOPNOTSUPP, -EINVAL, -ENOMEM; on an error nothing is left. The command is for its credentials.
+	 * Dedicated devices: under demi_devices_lock.
 	 */
 	int (*queue_create)(struct demi_device *dev, struct demi_queue *q, const struct demi_queue_create *arg,
 			    struct demi_cmd *cmd);
 
-	/* Dedicated devices only, NULL otherwise: a context becomes the owner, or stops being it. */
+	/*
+	 * Dedicated devices only, NULL otherwise: a context becomes the owner, or stops being it, when all its queues
+	 * have ended. Under demi_devices_lock and ctx->lock.
+	 */
 	int (*bind)(struct demi_device *dev, struct demi_ctx *ctx);
 	void (*release)(struct demi_device *dev, struct demi_ctx *ctx);
 
-	/* Map a region for the device; on return of unmap it cannot reach the pages. NULL: needs no mapping. */
+	/*
+	 * Map a region for the device; on return of unmap it cannot reach the pages. NULL: needs no mapping. Under
+	 * the lock of the context that owns the device.
+	 */
 	int (*region_map)(struct demi_device *dev, struct demi_region *region);
 	void (*region_unmap)(struct demi_device *dev, struct demi_region *region);
 };
@@ -33,7 +41,11 @@ struct demi_device_ops {
 struct demi_device {
 	struct kref ref;
 	const struct demi_device_ops *ops;
-	struct module *owner;		/* held while a context is bound or a queue exists */
+	/*
+	 * Held by every reference but that of the registration, so that ops and destroy are there. NULL for demi.ko's
+	 * own, which drains.
+	 */
+	struct module *owner;
 	u32 id;
 	u32 kind;
 	u32 flags;			/* DEMI_DEVICE_F_DEDICATED, _IOMMU */
@@ -43,9 +55,8 @@ struct demi_device {
 	char name[DEMI_NAME_MAX];
 	bool gone;			/* demi_devices_lock */
 	kuid_t grantee;			/* demi_devices_lock; INVALID_UID: nobody */
-	struct demi_ctx *bound;		/* demi_devices_lock */
-	struct list_head bound_node;	/* ctx->bound; demi_devices_lock */
-	u32 nqueues;			/* demi_devices_lock */
+	struct demi_ctx *bound;		/* changed under demi_devices_lock and the context's lock */
+	struct list_head bound_node;	/* ctx->bound; likewise */
 	void (*destroy)(struct demi_device *dev);	/* with the last reference */
 };
 
@@ -58,10 +69,14 @@ int demi_device_register(struct demi_device *dev);
  */
 void demi_device_unregister(struct demi_device *dev);
 
+void demi_device_get(struct demi_device *dev);	/* of one that is held already */
 void demi_device_put(struct demi_device *dev);
 
 /* A reference, if the context may know of it; -ENOENT. */
-struct demi_device *demi_device_lookup(struct demi_ctx *ctx, u32 id);
+struct demi_device *demi_device_lookup(struct demi_cmd *cmd, u32 id);
+
+/* Let the device set up a queue that it can have; then the queue is one of its context's. Errors as queue_create's. */
+int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_create *arg, struct demi_cmd *cmd);
 
 /* The context goes: its devices are free again. */
 void demi_device_release_all(struct demi_ctx *ctx);
@@ -70,10 +85,14 @@ void demi_device_release_all(struct demi_ctx *ctx);
 int demi_device_map_region(struct demi_ctx *ctx, struct demi_region *region);
 void demi_device_unmap_region(struct demi_ctx *ctx, struct demi_region *region);
 
+/* A table for debugfs. */
+struct seq_file;
+int demi_devices_show(struct seq_file *m, void *unused);
+
 /* netdev/host.c, mock/mock.c */
 int demi_host_init(void);
 void demi_host_exit(void);
-#ifdef DEMI_MOCK
+#ifdef CONFIG_DEMI_MOCK
 int demi_mock_init(void);
 void demi_mock_exit(void);
 #else

@@ -38,5 +38,5 @@ void demi_done_put(struct demi_queue *q, const struct demi_desc *desc, u16 flags
 	wake = demi_ring_wants_wakeup(&q->tx_done);
 	spin_unlock_irqrestore(&q->done_lock, irq);
 	if (wake)
-		wake_up_interruptible_poll(&q->wait, EPOLLOUT | EPOLLWRNORM);
+		wake_up_interruptible_poll(&q->wait, EPOLLIN | EPOLLRDNORM);
 }

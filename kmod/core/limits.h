@@ -25,6 +25,10 @@ void demi_user_put(struct demi_user *user);
 int demi_limit_charge(struct demi_user *user, enum demi_limit what);
 void demi_limit_uncharge(struct demi_user *user, enum demi_limit what);
 
+/* A table for debugfs. */
+struct seq_file;
+int demi_users_show(struct seq_file *m, void *unused);
+
 /* The limit as it is now (the parameter can be changed at run time). */
 unsigned int demi_limit_max(enum demi_limit what);
 

@@ -66,9 +66,11 @@ struct demi_queue {
 	struct demi_device *dev;
 	void *ring_mem;			/* vmalloc, ring_bytes */
 	u32 ring_bytes;
+	u32 kernel_bytes;		/* other memory, for DEMI_QUEUE_INFO: who allocates adds */
 	struct rw_semaphore umap_lock;
-	struct address_space *mapping;	/* of the queue's file */
-	pid_t maker_tgid;		/* global; shown as the reader's namespace sees it */
+	struct address_space *mapping;	/* of the queue's file, NULL without; umap_lock */
+	struct page *scratch;		/* what a dead queue's mappings show; umap_lock for reading, cmpxchg */
+	bool ended;			/* demi_queue_end() is through; wait is woken */
 	struct pid *maker;		/* held */
 	char comm[TASK_COMM_LEN];
 	struct work_struct free_work;
@@ -83,9 +85,14 @@ struct demi_queue {
 	};
 };
 
+#define DEMI_QUEUE_ID_MAX	INT_MAX
+
 /* The queue with this id in the context's namespace that @cmd's caller may see, with a reference; or -ENOENT. */
 struct demi_cmd;
 struct demi_queue *demi_queue_lookup(struct demi_cmd *cmd, u32 id);
+
+/* The first such queue whose id is at least *@id, which is set to it, with a reference; or NULL. */
+struct demi_queue *demi_queue_next(struct demi_cmd *cmd, unsigned long *id);
 
 /*
  * For commands that work on a context's file with an id and on a queue's file with 0: the queue, with a reference.
@@ -98,8 +105,12 @@ bool demi_queue_is_own(const struct demi_cmd *cmd, const struct demi_queue *q);
 
 void demi_queue_get(struct demi_queue *q);
 void demi_queue_put(struct demi_queue *q);	/* any context, interrupts too */
+void demi_queue_put_now(struct demi_queue *q);	/* may sleep: what was held is free on return */
 
-/* The queue is over (shutdown, device gone, last file closed). Process context, no lock held. Idempotent. */
+/*
+ * The queue is over (shutdown, device gone, last file closed). Process context, no lock but demi_devices_lock held.
+ * Idempotent; whoever calls it, it is through on return.
+ */
 void demi_queue_end(struct demi_queue *q);
 
 /* Before the module goes: wait until every queue has been freed. */
