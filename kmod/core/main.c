@@ -89,6 +89,7 @@ static const struct {
 } demi_parts[] = {
 	{ "debugfs", demi_debugfs_init, demi_debugfs_exit },
 	{ "net", demi_net_init, demi_net_exit },
+	{ "host", demi_host_init, demi_host_exit },
 	{ "mock", demi_mock_init, demi_mock_exit },
 };
 

@@ -32,7 +32,6 @@ static void demi_host_destroy(struct demi_device *dev)
 
 static struct demi_device demi_host = {
 	.ops = &demi_host_ops,
-	.owner = THIS_MODULE,
 	.kind = DEMI_DEVICE_HOST,
 	.mtu_bytes = 65535,
 	.offloads = DEMI_OFFLOAD_TX_CSUM | DEMI_OFFLOAD_TX_TSO4 | DEMI_OFFLOAD_TX_TSO6 |
@@ -48,7 +47,6 @@ int demi_host_init(void)
 	err = demi_raw_init();
 	if (err)
 		return err;
-	kref_init(&demi_host.ref);
 	err = demi_device_register(&demi_host);
 	if (err)
 		demi_raw_exit();
@@ -58,6 +56,5 @@ int demi_host_init(void)
 void demi_host_exit(void)
 {
 	demi_device_unregister(&demi_host);
-	demi_device_put(&demi_host);
 	demi_raw_exit();
 }
