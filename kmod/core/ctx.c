@@ -22,6 +22,7 @@ static void demi_ctx_free(struct demi_ctx *ctx)
 	list_del(&ctx->node);
 	mutex_unlock(&demi_ctxs_lock);
 
+	demi_net_release_ctx(ctx);
 	demi_device_release_all(ctx);
 	demi_region_release_all(ctx);
 	xa_destroy(&ctx->regions);

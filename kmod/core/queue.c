@@ -223,6 +223,7 @@ void demi_queue_end(struct demi_queue *q)
 	mutex_lock(&q->ctx->lock);
 	list_del_init(&q->ctx_node);
 	mutex_unlock(&q->ctx->lock);
+	demi_flow_forget_queue(q);
 	if (q->ops)
 		q->ops->quiesce(q);
 	demi_tap_release(q);

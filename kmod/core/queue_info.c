@@ -9,7 +9,10 @@
 #include "queue.h"
 
 /* Every bit stands for something that works. */
-#define DEMI_FEATURES_BUILT	(IS_ENABLED(CONFIG_DEMI_MOCK) ? DEMI_FEATURE_MOCK : 0)
+#define DEMI_FEATURES                                                                              \
+	(DEMI_FEATURE_FLOW | DEMI_FEATURE_RAW | DEMI_FEATURE_CAPTURE | DEMI_FEATURE_GROUP |        \
+	 DEMI_FEATURE_MULTICAST | DEMI_FEATURE_FILTER_CBPF | DEMI_FEATURE_FILTER_EBPF |            \
+	 DEMI_FEATURE_GSO | (IS_ENABLED(CONFIG_DEMI_MOCK) ? DEMI_FEATURE_MOCK : 0))
 
 int demi_cmd_get_info(struct demi_cmd *cmd)
 {
@@ -17,7 +20,7 @@ int demi_cmd_get_info(struct demi_cmd *cmd)
 
 	if (arg->flags)
 		return -EINVAL;
-	arg->features = DEMI_FEATURES_BUILT;
+	arg->features = DEMI_FEATURES;
 	arg->abi = DEMI_ABI_VERSION;
 	arg->page_bytes = PAGE_SIZE;
 	arg->ring_entries_max = DEMI_RING_ENTRIES_MAX;
