@@ -127,9 +127,21 @@ static void backend_poll(struct demi_backend *b)
 		received(ib, pkts, n);
 }
 
-/* A sleep has to end; the poll that follows it looks at the device. */
+static void poll_later(struct demi_inet_backend *ib)
+{
+	int err = demi_timer_set(&ib->b.ctx->timers, &ib->poll_timer, demi_now_ns() + POLL_NS);
+
+	if (err)
+		demi_warn("inet: timer: %s", strerror(-err));
+}
+
+/*
+ * A sleep ends, and the poll that follows it looks at the device. It may be due already in the poll before the
+ * sleep, which then has to end all the same.
+ */
 static void poll_again(struct demi_timer *t)
 {
+	poll_later((struct demi_inet_backend *)((char *)t - offsetof(struct demi_inet_backend, poll_timer)));
 }
 
 static void backend_arm(struct demi_backend *b)
@@ -140,9 +152,7 @@ static void backend_arm(struct demi_backend *b)
 	if (ib->in.dead)
 		return;
 	if (ib->in.dev->wake_fd < 0) {
-		err = demi_timer_set(&b->ctx->timers, &ib->poll_timer, demi_now_ns() + POLL_NS);
-		if (err)
-			demi_warn("inet: timer: %s", strerror(-err));
+		poll_later(ib);
 		return;
 	}
 	err = ib->in.dev->ops->arm(ib->in.dev);

@@ -62,6 +62,8 @@ struct dev {
 	int groups; /* joined now */
 	bool no_buf;
 	uint32_t recycled, kicks;
+	uint32_t arms, disarms;
+	void (*on_arm)(void); /* what happens between arming and sleeping */
 	bool destroyed;
 };
 
@@ -143,6 +145,19 @@ static int dev_kick(struct demi_pktdev *d)
 {
 	dev->kicks++;
 	return 0;
+}
+
+static int dev_arm(struct demi_pktdev *d)
+{
+	dev->arms++;
+	if (dev->on_arm)
+		dev->on_arm();
+	return dev->gone;
+}
+
+static void dev_disarm(struct demi_pktdev *d)
+{
+	dev->disarms++;
 }
 
 static void dev_recycle(struct demi_pktdev *d, void *data)
@@ -230,6 +245,8 @@ static struct demi_pktdev_ops dev_ops = {
 	.tx = dev_tx,
 	.tx_done = dev_tx_done,
 	.kick = dev_kick,
+	.arm = dev_arm,
+	.disarm = dev_disarm,
 	.rx_recycle = dev_recycle,
 	.buf_alloc = dev_buf_alloc,
 	.port_reserve = dev_port_reserve,
@@ -242,6 +259,8 @@ static struct demi_pktdev_ops dev_ops = {
 };
 
 /* This thread's context with the stack on a new device that has @caps beside L3. */
+static int dev_wake_fd = -1; /* of the next device */
+
 static inline void inet_init(uint32_t caps)
 {
 	struct demi_ctx *ctx;
@@ -260,7 +279,7 @@ static inline void inet_init(uint32_t caps)
 	dev->d.zc_min_bytes = 1024;
 	dev->d.tx_headroom_bytes = DEV_HEADROOM;
 	dev->d.rx_buf_bytes = DEV_BUF;
-	dev->d.wake_fd = -1;
+	dev->d.wake_fd = dev_wake_fd;
 	dev->next_port = 40000;
 	dev->tx_room = UINT32_MAX;
 	CHECK_EQ(demi_inet_create(ctx, &dev->d, &ctx->main_backend), 0);
