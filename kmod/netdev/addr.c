@@ -55,7 +55,8 @@ bool demi_addr_multicast(const struct in6_addr *addr)
 
 bool demi_addr_broadcast(struct net *net, const struct in6_addr *addr)
 {
-	return ipv6_addr_v4mapped(addr) &&
+	/* which calls any address one, too */
+	return ipv6_addr_v4mapped(addr) && addr->s6_addr32[3] &&
 	       inet_addr_type(net, addr->s6_addr32[3]) == RTN_BROADCAST;
 }
 

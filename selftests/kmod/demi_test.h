@@ -418,6 +418,28 @@ static DT_UNUSED bool dt_parse(struct dt_packet *p, const uint8_t *ip, int len)
 	return true;
 }
 
+/*
+ * For a fixture with a buffer: the next frame in the queue is this datagram; there is nothing in it, after all that
+ * was sent has arrived.
+ */
+#define DT_EXPECT_DATAGRAM(q, source, dest, port, text) do { \
+	struct dt_packet _p; \
+	int _len = dt_pop(q, NULL, self->buf, sizeof(self->buf)); \
+	ASSERT_LT(0, _len); \
+	ASSERT_TRUE(dt_parse(&_p, self->buf, _len)); \
+	EXPECT_EQ(IPPROTO_UDP, _p.protocol); \
+	EXPECT_STREQ(source, _p.src); \
+	EXPECT_STREQ(dest, _p.dst); \
+	EXPECT_EQ(port, _p.dport); \
+	ASSERT_EQ(strlen(text), _p.len); \
+	EXPECT_EQ(0, memcmp(text, _p.payload, _p.len)); \
+} while (0)
+
+#define DT_EXPECT_NOTHING(q) do { \
+	ASSERT_EQ(0, dt_settle()); \
+	EXPECT_EQ(-EAGAIN, dt_pop_now(q, NULL, self->buf, sizeof(self->buf))); \
+} while (0)
+
 /* ---- the kernel's own network -------------------------------------------------------------- */
 
 /* A socket of the kernel bound to @local, or -errno. */
@@ -442,6 +464,38 @@ static DT_UNUSED int dt_send(int fd, const char *remote, uint16_t port, const vo
 	socklen_t sslen = dt_sockaddr(&ss, remote, port);
 
 	return sendto(fd, data, len, 0, (struct sockaddr *)&ss, sslen) < 0 ? -errno : 0;
+}
+
+/* One datagram from a new socket, bound to @source. */
+static DT_UNUSED int dt_send_to(const char *source, const char *dest, uint16_t port, const char *text)
+{
+	int fd = dt_socket(SOCK_DGRAM, source, 0), err;
+
+	if (fd < 0)
+		return fd;
+	err = dt_send(fd, dest, port, text, strlen(text));
+	close(fd);
+	return err;
+}
+
+/*
+ * What this process sent before has arrived, on lo and veth: their packets wait in one queue of the CPU, in
+ * order, and those of lo that are sent here come last.
+ */
+static DT_UNUSED int dt_settle(void)
+{
+	int fd = dt_socket(SOCK_DGRAM, "127.0.0.1", 0);
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	char c = 0;
+
+	if (fd < 0 || getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+		return -errno;
+	for (int i = 0; i < 3; i++)
+		if (sendto(fd, &c, 1, 0, (struct sockaddr *)&ss, len) != 1 || recv(fd, &c, 1, 0) != 1)
+			return -errno;
+	close(fd);
+	return 0;
 }
 
 /* A command of the shell; its status. A process takes 0.2 s where the processor is emulated. */
@@ -473,12 +527,18 @@ static DT_UNUSED int dt_if_up(const char *name)
 	return err;
 }
 
-/* Go into a new network namespace with lo; a descriptor of it, which `ip` inherits. */
+/*
+ * Go into a new network namespace with lo, and stay on one CPU (see dt_settle()); a descriptor of it, which
+ * `ip` inherits.
+ */
 static DT_UNUSED int dt_netns(void)
 {
+	cpu_set_t one;
 	int err;
 
-	if (unshare(CLONE_NEWNET) < 0)
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) < 0 || unshare(CLONE_NEWNET) < 0)
 		return -errno;
 	err = dt_if_up("lo");
 	if (err)
