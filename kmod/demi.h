@@ -2,7 +2,7 @@
 /*
  * demi.ko, module-wide: the folders, who keeps whom alive, the order of the locks.
  *
- *	core/	contexts, queues and their rings, regions, devices, filters, capture, the ioctl table
+ *	core/	contexts, queues and rings, regions, devices, filters, capture, the ioctl table
  *	netdev/	the device "host": reservations, flows, groups, receive, transmit, raw queues
  *	mock/	devices for tests
  *	kunit/	tests of arithmetic, where the kernel has KUnit
@@ -14,20 +14,20 @@
  * held by its context and by packets in flight. A flow is held by its context, a target (queue or
  * group) is not held by flows: the queue's end deletes the flows that lead to it first.
  *
- * A queue's end, in this order (demi_queue_end): dead is set; flows are deleted and table entries of
- * groups cleared; ops->quiesce (afterwards nothing new enters from the network); mappings are
+ * A queue's end, in this order (demi_queue_end): dead is set; flows are deleted and table entries
+ * of groups cleared; ops->quiesce (afterwards nothing new enters from the network); mappings are
  * revoked; waiters woken. It may sleep. Memory goes with the last reference.
  *
  * Lock order, outer to inner:
  *	demi_devices_lock	mutex		the list of devices, grants
- *	ctx->lock		mutex		the context's tables; held by every command that changes them
+ *	ctx->lock		mutex		the context's tables; what changes them holds it
  *	demi_net->lock		mutex		the namespace's queues, flows, groups; hooks
  *	rtnl, socket locks			taken by the kernel's functions that we call
- *	queue->tx_lock		mutex		tx's consumer side; held while packets are built and sent
- *	queue->umap_lock	rw_semaphore	mappings against revocation; taken in page faults, so
- *						nothing below mmap_lock may hold it and touch user memory
- *	queue->rx_lock		spinlock, BH	rx_fill's consumer side, rx's producer side, rx counters
- *	capture's queue->rx_lock		inside the captured queue's tx_lock, never inside its rx_lock
+ *	queue->tx_lock		mutex		tx's consumer side; while packets are sent
+ *	queue->umap_lock	rw_semaphore	mappings against revocation; taken in faults:
+ *						who holds it touches no user memory
+ *	queue->rx_lock		spinlock, BH	rx_fill's consumer and rx's producer side
+ *	capture's queue->rx_lock		inside the captured queue's tx_lock, not its rx_lock
  *	queue->done_lock	spinlock, IRQ	tx_done's producer side
  * Receive holds rcu_read_lock() from the flow's look-up to the delivery.
  */

@@ -11,27 +11,30 @@ struct demi_cmd {
 	struct file *file;		/* for the opener's credentials */
 	struct demi_ctx *ctx;
 	struct demi_queue *queue;	/* on a queue's file, else NULL */
-	void *arg;			/* the kernel's copy: size completed, flags not yet checked */
+	void *arg;			/* the kernel's copy, completed; not yet checked */
 	u32 size;			/* of it */
 	void __user *uarg;
 	u32 user_size;
 };
 
 /*
- * Copy the argument back, as much as the user knows of it. -EFAULT. Call it before anything that cannot be undone
- * (fd_install), and undo what was done if it fails.
+ * Copy the argument back, as much as the user knows of it. -EFAULT. Call it before anything that
+ * cannot be undone (fd_install), and undo what was done if it fails.
  */
 int demi_cmd_respond(struct demi_cmd *cmd);
 
-/* Both the opener of the file and the caller have @cap in the user namespace of the context's network. */
+/*
+ * Both the opener of the file and the caller have @cap in the user namespace of the context's
+ * network.
+ */
 bool demi_cmd_capable(const struct demi_cmd *cmd, int cap);
 
 /* Both have it in the initial user namespace. */
 bool demi_cmd_capable_init(const struct demi_cmd *cmd, int cap);
 
 /*
- * Entry points of the table in ioctl.c. Each checks flags and reserved fields (-EOPNOTSUPP for a flag that is known but
- * not supported, -EINVAL for unknown ones), does the work and responds.
+ * Entry points of the table in ioctl.c. Each checks flags and reserved fields (-EOPNOTSUPP for a
+ * flag that is known but not supported, -EINVAL for unknown ones), does the work and responds.
  */
 int demi_cmd_get_info(struct demi_cmd *cmd);
 int demi_cmd_device_list(struct demi_cmd *cmd);

@@ -134,8 +134,8 @@ int demi_ctxs_show(struct seq_file *m, void *unused)
 	list_for_each_entry(ctx, &demi_ctxs, node) {
 		mutex_lock(&ctx->lock);
 		seq_printf(m, "%u %u %d %s %u %u %u %u %u\n", ctx->net->ns.inum,
-			   from_kuid_munged(seq_user_ns(m), ctx->cred->euid), ctx->maker_tgid, ctx->comm,
-			   kref_read(&ctx->ref), demi_table_count(&ctx->regions),
+			   from_kuid_munged(seq_user_ns(m), ctx->cred->euid), ctx->maker_tgid,
+			   ctx->comm, kref_read(&ctx->ref), demi_table_count(&ctx->regions),
 			   demi_table_count(&ctx->reservations), demi_table_count(&ctx->flows),
 			   demi_table_count(&ctx->groups));
 		mutex_unlock(&ctx->lock);
@@ -149,16 +149,17 @@ int demi_queues_show(struct seq_file *m, void *unused)
 	struct demi_ctx *ctx;
 	struct demi_queue *q;
 
-	seq_puts(m, "netns id kind device uid pid comm references flows rings rx_frames rx_no_buffer tx_frames tx_refused\n");
+	seq_puts(m, "netns id kind device uid pid comm references flows rings rx lost tx refused\n");
 	mutex_lock(&demi_ctxs_lock);
 	list_for_each_entry(ctx, &demi_ctxs, node) {
 		mutex_lock(&ctx->lock);
 		list_for_each_entry(q, &ctx->queues, ctx_node)
-			seq_printf(m, "%u %u %u %s %u %d %s %u %u %u %llu %llu %llu %llu\n", ctx->net->ns.inum, q->id,
-				   q->kind, q->dev->name, from_kuid_munged(seq_user_ns(m), ctx->cred->euid),
-				   pid_nr(q->maker), q->comm, kref_read(&q->ref), READ_ONCE(q->nflows),
-				   q->ring_bytes, q->count.rx_frames, q->count.rx_no_buffer, q->count.tx_frames,
-				   q->count.tx_refused);
+			seq_printf(m, "%u %u %u %s %u %d %s %u %u %u %llu %llu %llu %llu\n",
+				   ctx->net->ns.inum, q->id, q->kind, q->dev->name,
+				   from_kuid_munged(seq_user_ns(m), ctx->cred->euid),
+				   pid_nr(q->maker), q->comm, kref_read(&q->ref),
+				   READ_ONCE(q->nflows), q->ring_bytes, q->count.rx_frames,
+				   q->count.rx_no_buffer, q->count.tx_frames, q->count.tx_refused);
 		mutex_unlock(&ctx->lock);
 	}
 	mutex_unlock(&demi_ctxs_lock);

@@ -28,18 +28,19 @@ struct demi_ctx {
 	struct xarray groups;		/* id -> struct demi_group */
 	struct list_head queues;	/* struct demi_queue.ctx_node, not yet ended */
 	/*
-	 * struct demi_device.bound_node: devices this context owns. Changed under demi_devices_lock and the
-	 * context's lock, so that either is enough to read it.
+	 * struct demi_device.bound_node: devices this context owns. Changed under
+	 * demi_devices_lock and the context's lock, so that either is enough to read it.
 	 */
 	struct list_head bound;
 	struct list_head node;		/* of all contexts, for debugfs */
 	pid_t maker_tgid;		/* in the initial pid namespace, for debugfs */
 	char comm[TASK_COMM_LEN];
-	struct work_struct free_work;	/* the last reference may go where sleeping is not allowed */
+	struct work_struct free_work;	/* the last reference may go anywhere */
 };
 
 /*
- * Made for the current task. Returns the context with one reference, or an ERR_PTR: -ENOMEM, -EDQUOT.
+ * Made for the current task. Returns the context with one reference, or an ERR_PTR: -ENOMEM,
+ * -EDQUOT.
  */
 struct demi_ctx *demi_ctx_create(void);
 

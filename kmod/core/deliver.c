@@ -11,6 +11,7 @@
 #include "../compat.h"
 #include "queue.h"
 #include "region.h"
+#include "trace.h"
 
 /*
  * Posted buffers for @need bytes, in q->slices. How many; 0: not enough, and then only the broken
@@ -130,6 +131,7 @@ int demi_queue_deliver(struct demi_queue *q, const void *prefix, u32 prefix_len,
 	rcu_read_unlock();
 	if (wake)
 		wake_up_interruptible_poll(&q->wait, EPOLLIN | EPOLLRDNORM);
+	trace_demi_deliver(q, len, err);
 	return err;
 }
 

@@ -2,8 +2,8 @@
 /*
  * Devices: the list, who may own a dedicated one, who does, and how it goes away.
  *
- * An owner is not held by its device: a context that goes gives its devices up under demi_devices_lock, so whoever
- * holds that lock finds an owner that is still there.
+ * An owner is not held by its device: a context that goes gives its devices up under
+ * demi_devices_lock, so whoever holds that lock finds an owner that is still there.
  */
 #include <linux/cred.h>
 #include <linux/module.h>
@@ -60,7 +60,8 @@ static struct demi_device *demi_device_find(u32 id)
 /* Opener and caller are the user it was granted to. demi_devices_lock is held. */
 static bool demi_device_is_granted(const struct demi_device *dev, const struct demi_cmd *cmd)
 {
-	return uid_eq(dev->grantee, cmd->file->f_cred->euid) && uid_eq(dev->grantee, current_euid());
+	return uid_eq(dev->grantee, cmd->file->f_cred->euid) &&
+	       uid_eq(dev->grantee, current_euid());
 }
 
 static bool demi_device_is_visible(const struct demi_device *dev, const struct demi_cmd *cmd)
@@ -85,7 +86,8 @@ struct demi_device *demi_device_lookup(struct demi_cmd *cmd, u32 id)
 
 /* ---- owners -------------------------------------------------------------------------------- */
 
-static void demi_device_unmap_regions(struct demi_device *dev, struct demi_ctx *ctx, struct demi_region *end)
+static void demi_device_unmap_regions(struct demi_device *dev, struct demi_ctx *ctx,
+				      struct demi_region *end)
 {
 	struct demi_region *region;
 	unsigned long id;
@@ -287,7 +289,8 @@ static int demi_device_create_dedicated(struct demi_device *dev, struct demi_que
 	return dev->ops->queue_create(dev, q, arg, cmd);
 }
 
-int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_create *arg, struct demi_cmd *cmd)
+int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_create *arg,
+			     struct demi_cmd *cmd)
 {
 	struct demi_device *dev = q->dev;
 	bool dedicated = dev->flags & DEMI_DEVICE_F_DEDICATED;
@@ -375,7 +378,8 @@ int demi_cmd_device_info(struct demi_cmd *cmd)
 }
 
 /* Look it up and do something to it, as a whole. */
-static int demi_device_change(struct demi_cmd *cmd, u32 id, int (*change)(struct demi_device *dev, struct demi_cmd *cmd))
+static int demi_device_change(struct demi_cmd *cmd, u32 id,
+			      int (*change)(struct demi_device *dev, struct demi_cmd *cmd))
 {
 	struct demi_device *dev;
 	int err = -ENOENT;
@@ -416,7 +420,8 @@ int demi_cmd_device_bind(struct demi_cmd *cmd)
 	if (arg->flags & ~DEMI_DEVICE_BIND_F_RELEASE || arg->__reserved)
 		return -EINVAL;
 	return demi_device_change(cmd, arg->device_id,
-				  arg->flags ? demi_device_release_locked : demi_device_bind_locked);
+				  arg->flags ? demi_device_release_locked
+					     : demi_device_bind_locked);
 }
 
 static int demi_device_grant_locked(struct demi_device *dev, struct demi_cmd *cmd)
@@ -467,7 +472,8 @@ int demi_devices_show(struct seq_file *m, void *unused)
 	mutex_lock(&demi_devices_lock);
 	xa_for_each(&demi_devices, id, dev)
 		seq_printf(m, "%u %s %u %#x %u %d %d\n", dev->id, dev->name, dev->kind, dev->flags,
-			   kref_read(&dev->ref), (int)from_kuid(seq_user_ns(m), dev->grantee), !!dev->bound);
+			   kref_read(&dev->ref), (int)from_kuid(seq_user_ns(m), dev->grantee),
+			   !!dev->bound);
 	mutex_unlock(&demi_devices_lock);
 	return 0;
 }

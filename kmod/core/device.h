@@ -16,23 +16,23 @@ struct demi_device;
 
 struct demi_device_ops {
 	/*
-	 * The rings are there, nobody else knows of the queue yet. Check what the kind needs, set q->ops. -EPERM,
-	 * -ENODEV, -EOPNOTSUPP, -EINVAL, -ENOMEM; on an error nothing is left. The command is for its credentials.
-	 * Dedicated devices: under demi_devices_lock.
+	 * The rings are there, nobody else knows of the queue yet. Check what the kind needs, set
+	 * q->ops. -EPERM, -ENODEV, -EOPNOTSUPP, -EINVAL, -ENOMEM; on an error nothing is left. The
+	 * command is for its credentials. Dedicated devices: under demi_devices_lock.
 	 */
-	int (*queue_create)(struct demi_device *dev, struct demi_queue *q, const struct demi_queue_create *arg,
-			    struct demi_cmd *cmd);
+	int (*queue_create)(struct demi_device *dev, struct demi_queue *q,
+			    const struct demi_queue_create *arg, struct demi_cmd *cmd);
 
 	/*
-	 * Dedicated devices only, NULL otherwise: a context becomes the owner, or stops being it, when all its queues
-	 * have ended. Under demi_devices_lock and ctx->lock.
+	 * Dedicated devices only, NULL otherwise: a context becomes the owner, or stops being it,
+	 * when all its queues have ended. Under demi_devices_lock and ctx->lock.
 	 */
 	int (*bind)(struct demi_device *dev, struct demi_ctx *ctx);
 	void (*release)(struct demi_device *dev, struct demi_ctx *ctx);
 
 	/*
-	 * Map a region for the device; on return of unmap it cannot reach the pages. NULL: needs no mapping. Under
-	 * the lock of the context that owns the device.
+	 * Map a region for the device; on return of unmap it cannot reach the pages. NULL: needs
+	 * no mapping. Under the lock of the context that owns the device.
 	 */
 	int (*region_map)(struct demi_device *dev, struct demi_region *region);
 	void (*region_unmap)(struct demi_device *dev, struct demi_region *region);
@@ -42,8 +42,8 @@ struct demi_device {
 	struct kref ref;
 	const struct demi_device_ops *ops;
 	/*
-	 * Held by every reference but that of the registration, so that ops and destroy are there. NULL for demi.ko's
-	 * own, which drains.
+	 * Held by every reference but that of the registration, so that ops and destroy are there.
+	 * NULL for demi.ko's own, which drains.
 	 */
 	struct module *owner;
 	u32 id;
@@ -64,8 +64,8 @@ struct demi_device {
 int demi_device_register(struct demi_device *dev);
 
 /*
- * It is gone: no new queues, its queues end, its owner loses it, its waiters get ENODEV. When it returns, no operation of the device
- * runs or will run. The last demi_device_put() calls destroy.
+ * It is gone: no new queues, its queues end, its owner loses it, its waiters get ENODEV. When it
+ * returns, no operation of the device runs or will run. The last demi_device_put() calls destroy.
  */
 void demi_device_unregister(struct demi_device *dev);
 
@@ -75,13 +75,20 @@ void demi_device_put(struct demi_device *dev);
 /* A reference, if the context may know of it; -ENOENT. */
 struct demi_device *demi_device_lookup(struct demi_cmd *cmd, u32 id);
 
-/* Let the device set up a queue that it can have; then the queue is one of its context's. Errors as queue_create's. */
-int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_create *arg, struct demi_cmd *cmd);
+/*
+ * Let the device set up a queue that it can have; then the queue is one of its context's. Errors
+ * as queue_create's.
+ */
+int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_create *arg,
+			     struct demi_cmd *cmd);
 
 /* The context goes: its devices are free again. */
 void demi_device_release_all(struct demi_ctx *ctx);
 
-/* A region for all devices that the context owns; undone as a whole on an error. ctx->lock is held. */
+/*
+ * A region for all devices that the context owns; undone as a whole on an error. ctx->lock is
+ * held.
+ */
 int demi_device_map_region(struct demi_ctx *ctx, struct demi_region *region);
 void demi_device_unmap_region(struct demi_ctx *ctx, struct demi_region *region);
 

@@ -11,6 +11,7 @@
 enum {
 	ON_CTX = 1,
 	ON_QUEUE = 2,
+	ON_BOTH = ON_CTX | ON_QUEUE,
 };
 
 struct demi_cmd_entry {
@@ -22,45 +23,45 @@ struct demi_cmd_entry {
 
 #define DEMI_ARG_MAX	512
 
-/* A command that is not here is answered ENOTTY. @_last: last member of the first version. */
-#define DEMI_ENTRY(_nr, _type, _last, _on, _fn)                                                    \
-	[_nr] = {                                                                                  \
-		.size = sizeof(struct _type) + BUILD_BUG_ON_ZERO(sizeof(struct _type) > DEMI_ARG_MAX), \
-		.min_size = offsetofend(struct _type, _last),                                      \
-		.on = _on,                                                                         \
-		.fn = _fn,                                                                         \
+/*
+ * A command that is not here is answered ENOTTY. @_last: the last member of the first version; who
+ * calls with less is told so.
+ */
+#define DEMI_ENTRY(_nr, _type, _last, _on, _fn)							\
+	[DEMI_CMD_##_nr] = {									\
+		.size = sizeof(struct demi_##_type),						\
+		.min_size = offsetofend(struct demi_##_type, _last) +				\
+			    BUILD_BUG_ON_ZERO(sizeof(struct demi_##_type) > DEMI_ARG_MAX),	\
+		.on = _on,									\
+		.fn = demi_cmd_##_fn,								\
 	}
 
 static const struct demi_cmd_entry demi_cmd_table[] = {
-	DEMI_ENTRY(DEMI_CMD_GET_INFO, demi_get_info, contexts_max, ON_CTX, demi_cmd_get_info),
-	DEMI_ENTRY(DEMI_CMD_DEVICE_LIST, demi_device_list, ids, ON_CTX, demi_cmd_device_list),
-	DEMI_ENTRY(DEMI_CMD_DEVICE_INFO, demi_device_info, name, ON_CTX, demi_cmd_device_info),
-	DEMI_ENTRY(DEMI_CMD_DEVICE_BIND, demi_device_bind, __reserved, ON_CTX, demi_cmd_device_bind),
-	DEMI_ENTRY(DEMI_CMD_DEVICE_GRANT, demi_device_grant, uid, ON_CTX, demi_cmd_device_grant),
-	DEMI_ENTRY(DEMI_CMD_DEVICE_REVOKE, demi_device_grant, uid, ON_CTX, demi_cmd_device_revoke),
-	DEMI_ENTRY(DEMI_CMD_REGION_REGISTER, demi_region_register, iova, ON_CTX, demi_cmd_region_register),
-	DEMI_ENTRY(DEMI_CMD_REGION_UNREGISTER, demi_region_unregister, __reserved, ON_CTX,
-		   demi_cmd_region_unregister),
-	DEMI_ENTRY(DEMI_CMD_QUEUE_CREATE, demi_queue_create, tx_done, ON_CTX, demi_cmd_queue_create),
-	DEMI_ENTRY(DEMI_CMD_QUEUE_SHUTDOWN, demi_queue_shutdown, __reserved, ON_CTX | ON_QUEUE,
-		   demi_cmd_queue_shutdown),
-	DEMI_ENTRY(DEMI_CMD_QUEUE_KICK, demi_queue_kick, __reserved, ON_QUEUE, demi_cmd_queue_kick),
-	DEMI_ENTRY(DEMI_CMD_QUEUE_INFO, demi_queue_info, counters, ON_CTX | ON_QUEUE,
-		   demi_cmd_queue_info),
-	DEMI_ENTRY(DEMI_CMD_QUEUE_LIST, demi_queue_list, ids, ON_CTX, demi_cmd_queue_list),
-	DEMI_ENTRY(DEMI_CMD_PORT_RESERVE, demi_port_reserve, __reserved, ON_CTX, demi_cmd_port_reserve),
-	DEMI_ENTRY(DEMI_CMD_PORT_RELEASE, demi_port_release, __reserved, ON_CTX, demi_cmd_port_release),
-	DEMI_ENTRY(DEMI_CMD_FLOW_ADD, demi_flow_add, __reserved, ON_CTX, demi_cmd_flow_add),
-	DEMI_ENTRY(DEMI_CMD_FLOW_DEL, demi_flow_del, __reserved, ON_CTX, demi_cmd_flow_del),
-	DEMI_ENTRY(DEMI_CMD_FLOW_LIST, demi_flow_list, entries, ON_CTX, demi_cmd_flow_list),
-	DEMI_ENTRY(DEMI_CMD_GROUP_CREATE, demi_group_create, __reserved, ON_CTX, demi_cmd_group_create),
-	DEMI_ENTRY(DEMI_CMD_GROUP_SET, demi_group_set, queues, ON_CTX, demi_cmd_group_set),
-	DEMI_ENTRY(DEMI_CMD_GROUP_DESTROY, demi_group_destroy, __reserved, ON_CTX, demi_cmd_group_destroy),
-	DEMI_ENTRY(DEMI_CMD_FILTER_ATTACH, demi_filter_attach, insns, ON_CTX | ON_QUEUE, demi_cmd_filter_attach),
-	DEMI_ENTRY(DEMI_CMD_FILTER_DETACH, demi_filter_detach, __reserved, ON_CTX | ON_QUEUE,
-		   demi_cmd_filter_detach),
-	DEMI_ENTRY(DEMI_CMD_FILTER_INFO, demi_filter_info, attached_ns, ON_CTX | ON_QUEUE, demi_cmd_filter_info),
-	DEMI_ENTRY(DEMI_CMD_CAPTURE, demi_capture, __reserved, ON_CTX, demi_cmd_capture),
+	DEMI_ENTRY(GET_INFO, get_info, contexts_max, ON_CTX, get_info),
+	DEMI_ENTRY(DEVICE_LIST, device_list, ids, ON_CTX, device_list),
+	DEMI_ENTRY(DEVICE_INFO, device_info, name, ON_CTX, device_info),
+	DEMI_ENTRY(DEVICE_BIND, device_bind, __reserved, ON_CTX, device_bind),
+	DEMI_ENTRY(DEVICE_GRANT, device_grant, uid, ON_CTX, device_grant),
+	DEMI_ENTRY(DEVICE_REVOKE, device_grant, uid, ON_CTX, device_revoke),
+	DEMI_ENTRY(REGION_REGISTER, region_register, iova, ON_CTX, region_register),
+	DEMI_ENTRY(REGION_UNREGISTER, region_unregister, __reserved, ON_CTX, region_unregister),
+	DEMI_ENTRY(QUEUE_CREATE, queue_create, tx_done, ON_CTX, queue_create),
+	DEMI_ENTRY(QUEUE_SHUTDOWN, queue_shutdown, __reserved, ON_BOTH, queue_shutdown),
+	DEMI_ENTRY(QUEUE_KICK, queue_kick, __reserved, ON_QUEUE, queue_kick),
+	DEMI_ENTRY(QUEUE_INFO, queue_info, counters, ON_BOTH, queue_info),
+	DEMI_ENTRY(QUEUE_LIST, queue_list, ids, ON_CTX, queue_list),
+	DEMI_ENTRY(PORT_RESERVE, port_reserve, __reserved, ON_CTX, port_reserve),
+	DEMI_ENTRY(PORT_RELEASE, port_release, __reserved, ON_CTX, port_release),
+	DEMI_ENTRY(FLOW_ADD, flow_add, __reserved, ON_CTX, flow_add),
+	DEMI_ENTRY(FLOW_DEL, flow_del, __reserved, ON_CTX, flow_del),
+	DEMI_ENTRY(FLOW_LIST, flow_list, entries, ON_CTX, flow_list),
+	DEMI_ENTRY(GROUP_CREATE, group_create, __reserved, ON_CTX, group_create),
+	DEMI_ENTRY(GROUP_SET, group_set, queues, ON_CTX, group_set),
+	DEMI_ENTRY(GROUP_DESTROY, group_destroy, __reserved, ON_CTX, group_destroy),
+	DEMI_ENTRY(FILTER_ATTACH, filter_attach, insns, ON_BOTH, filter_attach),
+	DEMI_ENTRY(FILTER_DETACH, filter_detach, __reserved, ON_BOTH, filter_detach),
+	DEMI_ENTRY(FILTER_INFO, filter_info, attached_ns, ON_BOTH, filter_info),
+	DEMI_ENTRY(CAPTURE, capture, __reserved, ON_CTX, capture),
 };
 
 int demi_cmd_respond(struct demi_cmd *cmd)

@@ -21,24 +21,22 @@ struct demi_user {
 
 /* Changed at run time: what is there already stays. */
 static unsigned int demi_limit_values[DEMI_LIMITS] = {
-	[DEMI_LIMIT_CONTEXTS] = 256,
-	[DEMI_LIMIT_QUEUES] = 256,
-	[DEMI_LIMIT_REGIONS] = 4096,
-	[DEMI_LIMIT_FLOWS] = 65536,
-	[DEMI_LIMIT_RESERVATIONS] = 4096,
-	[DEMI_LIMIT_GROUPS] = 256,
+	[DEMI_LIMIT_CONTEXTS] = 256, [DEMI_LIMIT_QUEUES] = 256,	       [DEMI_LIMIT_REGIONS] = 4096,
+	[DEMI_LIMIT_FLOWS] = 65536,  [DEMI_LIMIT_RESERVATIONS] = 4096, [DEMI_LIMIT_GROUPS] = 256,
 };
 
-#define DEMI_LIMIT_PARAM(_name, _what)                                                             \
-	module_param_named(_name, demi_limit_values[_what], uint, 0644);                           \
-	MODULE_PARM_DESC(_name, "most of them for one user")
-
-DEMI_LIMIT_PARAM(contexts_max, DEMI_LIMIT_CONTEXTS);
-DEMI_LIMIT_PARAM(queues_max, DEMI_LIMIT_QUEUES);
-DEMI_LIMIT_PARAM(regions_max, DEMI_LIMIT_REGIONS);
-DEMI_LIMIT_PARAM(flows_max, DEMI_LIMIT_FLOWS);
-DEMI_LIMIT_PARAM(reservations_max, DEMI_LIMIT_RESERVATIONS);
-DEMI_LIMIT_PARAM(groups_max, DEMI_LIMIT_GROUPS);
+module_param_named(contexts_max, demi_limit_values[DEMI_LIMIT_CONTEXTS], uint, 0644);
+MODULE_PARM_DESC(contexts_max, "most contexts of one user");
+module_param_named(queues_max, demi_limit_values[DEMI_LIMIT_QUEUES], uint, 0644);
+MODULE_PARM_DESC(queues_max, "most queues of one user");
+module_param_named(regions_max, demi_limit_values[DEMI_LIMIT_REGIONS], uint, 0644);
+MODULE_PARM_DESC(regions_max, "most regions of one user");
+module_param_named(flows_max, demi_limit_values[DEMI_LIMIT_FLOWS], uint, 0644);
+MODULE_PARM_DESC(flows_max, "most flows of one user");
+module_param_named(reservations_max, demi_limit_values[DEMI_LIMIT_RESERVATIONS], uint, 0644);
+MODULE_PARM_DESC(reservations_max, "most reservations of one user");
+module_param_named(groups_max, demi_limit_values[DEMI_LIMIT_GROUPS], uint, 0644);
+MODULE_PARM_DESC(groups_max, "most groups of one user");
 
 static DEFINE_MUTEX(demi_users_lock);
 static DEFINE_HASHTABLE(demi_users, 6);

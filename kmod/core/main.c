@@ -45,7 +45,8 @@ static const struct kernel_param_ops demi_mode_ops = {
 	.get = demi_mode_get,
 };
 module_param_cb(mode, &demi_mode_ops, &demi_mode, 0444);
-MODULE_PARM_DESC(mode, "permissions of /dev/demi, octal (default 0660; udev gives it to group demi)");
+MODULE_PARM_DESC(mode,
+		 "permissions of /dev/demi, octal (default 0660; udev gives it to group demi)");
 
 static int demi_open(struct inode *inode, struct file *file)
 {

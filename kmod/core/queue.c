@@ -22,9 +22,12 @@
 #include "region.h"
 #include "trace.h"
 
-/* Of a ring's three words, each on a line of its own: what userspace knows as the line of every x86 and arm64. */
-#define DEMI_RING_LINE		64
-#define DEMI_RING_HEAD		(3 * DEMI_RING_LINE)
+/*
+ * Of a ring's three words, each on a line of its own: what userspace knows as the line of every
+ * x86 and arm64.
+ */
+#define DEMI_RING_LINE 64
+#define DEMI_RING_HEAD (3 * DEMI_RING_LINE)
 
 static atomic_t demi_queues_live = ATOMIC_INIT(0);
 
@@ -35,8 +38,8 @@ static u32 demi_ring_desc_bytes(u32 entries)
 	return PAGE_ALIGN(entries * sizeof(struct demi_desc));
 }
 
-static void demi_ring_place(struct demi_ring *r, struct demi_ring_layout *l, void *mem, u32 entries, u32 nr,
-			    u32 *desc)
+static void demi_ring_place(struct demi_ring *r, struct demi_ring_layout *l, void *mem, u32 entries,
+			    u32 nr, u32 *desc)
 {
 	memset(l, 0, sizeof(*l));
 	if (!entries)
@@ -60,7 +63,8 @@ static int demi_queue_alloc_rings(struct demi_queue *q, struct demi_queue_create
 
 	BUILD_BUG_ON(4 * DEMI_RING_HEAD > PAGE_SIZE);
 	q->ring_bytes = PAGE_SIZE + demi_ring_desc_bytes(arg->rx_fill_entries) +
-			demi_ring_desc_bytes(arg->rx_entries) + demi_ring_desc_bytes(arg->tx_entries) +
+			demi_ring_desc_bytes(arg->rx_entries) +
+			demi_ring_desc_bytes(arg->tx_entries) +
 			demi_ring_desc_bytes(arg->tx_done_entries);
 	q->ring_mem = __vmalloc(q->ring_bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!q->ring_mem)
@@ -230,6 +234,7 @@ void demi_queue_end(struct demi_queue *q)
 	demi_filter_release(q);
 	demi_queue_revoke(q);
 	trace_demi_queue_end(q);
+	/* release: pairs with the acquire above */
 	smp_store_release(&q->ended, true);
 	wake_up_all(&q->wait);
 }
@@ -307,28 +312,34 @@ static bool demi_ring_entries_valid(u32 n)
 
 static int demi_queue_create_check(const struct demi_queue_create *arg)
 {
+	bool raw = arg->kind == DEMI_QUEUE_RAW;
 	bool sends = arg->tx_entries || arg->tx_done_entries;
 
 	if (arg->flags & ~DEMI_QUEUE_F_POLL)
 		return -EINVAL;
 	if (arg->kind < DEMI_QUEUE_FLOW || arg->kind > DEMI_QUEUE_DEVICE)
 		return -EINVAL;
-	if (!arg->ifindex != (arg->kind != DEMI_QUEUE_RAW))
+	if (raw != !!arg->ifindex)
 		return -EINVAL;
 	if (arg->poll_idle_us && !(arg->flags & DEMI_QUEUE_F_POLL))
 		return -EINVAL;
-	if (!demi_ring_entries_valid(arg->rx_fill_entries) || !demi_ring_entries_valid(arg->rx_entries))
+	if (!demi_ring_entries_valid(arg->rx_fill_entries) ||
+	    !demi_ring_entries_valid(arg->rx_entries))
 		return -EINVAL;
 	if (sends && arg->kind == DEMI_QUEUE_CAPTURE)
 		return -EINVAL;
-	if (sends && (!demi_ring_entries_valid(arg->tx_entries) || !demi_ring_entries_valid(arg->tx_done_entries)))
+	if (sends && (!demi_ring_entries_valid(arg->tx_entries) ||
+		      !demi_ring_entries_valid(arg->tx_done_entries)))
 		return -EINVAL;
 	if (arg->flags & DEMI_QUEUE_F_POLL)
 		return -EOPNOTSUPP;
 	return 0;
 }
 
-/* Give it an id, a file and a descriptor, and tell. The file takes the reference, also on an error. */
+/*
+ * Give it an id, a file and a descriptor, and tell. The file takes the reference, also on an
+ * error.
+ */
 static int demi_queue_publish(struct demi_queue *q, struct demi_cmd *cmd)
 {
 	struct xarray *queues = &demi_net(q->ctx->net)->queues;

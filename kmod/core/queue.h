@@ -22,10 +22,15 @@ struct virtio_net_hdr_v1;
 
 /* What a kind of queue does. All entries but free are there for every kind. */
 struct demi_queue_ops {
-	/* Take descriptors from tx. Under tx_lock. @sent: how many. -EAGAIN, -ENODEV, -EOPNOTSUPP. */
+	/*
+	 * Take descriptors from tx. Under tx_lock. @sent: how many. -EAGAIN, -ENODEV, -EOPNOTSUPP.
+	 */
 	int (*kick)(struct demi_queue *q, u32 *sent);
 
-	/* From now on nothing new enters: unhook, and wait for who is inside (synchronize_net). May sleep. */
+	/*
+	 * From now on nothing new enters: unhook, and wait for who is inside (synchronize_net).
+	 * May sleep.
+	 */
 	void (*quiesce)(struct demi_queue *q);
 
 	/* What the kind keeps in q->raw or q->priv. After quiesce, with the last reference. */
@@ -35,7 +40,7 @@ struct demi_queue_ops {
 struct demi_queue {
 	/* receive, in the order of use */
 	spinlock_t rx_lock;
-	bool dead;			/* written under rx_lock and tx_lock; read under either, or as a hint */
+	bool dead;			/* written under rx_lock and tx_lock; else a hint */
 	struct demi_ring rx_fill;
 	struct demi_ring rx;
 	struct demi_filter __rcu *filter;
@@ -49,7 +54,7 @@ struct demi_queue {
 	bool tx_blocked;		/* waits for room in a socket's send buffer: no EPOLLOUT */
 	spinlock_t done_lock;
 	struct demi_ring tx_done;
-	u32 done_reserved;		/* entries of tx_done promised to packets in flight; done_lock */
+	u32 done_reserved;		/* of tx_done, for packets in flight; done_lock */
 
 	/* rx_* and captured of flow queues: under rx_lock; tx_*: under tx_lock */
 	struct demi_queue_counters count;
@@ -69,7 +74,7 @@ struct demi_queue {
 	u32 kernel_bytes;		/* other memory, for DEMI_QUEUE_INFO: who allocates adds */
 	struct rw_semaphore umap_lock;
 	struct address_space *mapping;	/* of the queue's file, NULL without; umap_lock */
-	struct page *scratch;		/* what a dead queue's mappings show; umap_lock for reading, cmpxchg */
+	struct page *scratch;		/* what mappings show when it is dead */
 	bool ended;			/* demi_queue_end() is through; wait is woken */
 	struct pid *maker;		/* held */
 	char comm[TASK_COMM_LEN];
@@ -87,7 +92,10 @@ struct demi_queue {
 
 #define DEMI_QUEUE_ID_MAX	INT_MAX
 
-/* The queue with this id in the context's namespace that @cmd's caller may see, with a reference; or -ENOENT. */
+/*
+ * The queue with this id in the context's namespace that @cmd's caller may see, with a reference;
+ * or -ENOENT.
+ */
 struct demi_cmd;
 struct demi_queue *demi_queue_lookup(struct demi_cmd *cmd, u32 id);
 
@@ -95,8 +103,8 @@ struct demi_queue *demi_queue_lookup(struct demi_cmd *cmd, u32 id);
 struct demi_queue *demi_queue_next(struct demi_cmd *cmd, unsigned long *id);
 
 /*
- * For commands that work on a context's file with an id and on a queue's file with 0: the queue, with a reference.
- * -EINVAL: an id on a queue's file; -ENOENT.
+ * For commands that work on a context's file with an id and on a queue's file with 0: the queue,
+ * with a reference. -EINVAL: an id on a queue's file; -ENOENT.
  */
 struct demi_queue *demi_queue_of_cmd(struct demi_cmd *cmd, u32 id);
 
@@ -108,8 +116,8 @@ void demi_queue_put(struct demi_queue *q);	/* any context, interrupts too */
 void demi_queue_put_now(struct demi_queue *q);	/* may sleep: what was held is free on return */
 
 /*
- * The queue is over (shutdown, device gone, last file closed). Process context, no lock but demi_devices_lock held.
- * Idempotent; whoever calls it, it is through on return.
+ * The queue is over (shutdown, device gone, last file closed). Process context, no lock but
+ * demi_devices_lock held. Idempotent; whoever calls it, it is through on return.
  */
 void demi_queue_end(struct demi_queue *q);
 
@@ -121,9 +129,10 @@ int demi_queue_mmap(struct file *file, struct vm_area_struct *vma);
 void demi_queue_revoke(struct demi_queue *q);
 
 /*
- * deliver.c: one frame into rx. @prefix_len bytes of @prefix (virtio_net_hdr_v1 or demi_capture_hdr), then @len bytes
- * of @skb from @offset. All or nothing: 0, or -ENOBUFS (counted as rx_no_buffer), -ENODEV (dead). Softirq or process context;
- * takes rx_lock; wakes the user if asked.
+ * deliver.c: one frame into rx. @prefix_len bytes of @prefix (virtio_net_hdr_v1 or
+ * demi_capture_hdr), then @len bytes of @skb from @offset. All or nothing: 0, or -ENOBUFS (counted
+ * as rx_no_buffer), -ENODEV (dead). Softirq or process context; takes rx_lock; wakes the user if
+ * asked.
  */
 int demi_queue_deliver(struct demi_queue *q, const void *prefix, u32 prefix_len,
 		       const struct sk_buff *skb, u32 offset, u32 len);
@@ -132,8 +141,9 @@ int demi_queue_deliver(struct demi_queue *q, const void *prefix, u32 prefix_len,
 void demi_frame_describe(struct virtio_net_hdr_v1 *hdr, const struct sk_buff *skb, u32 offset);
 
 /*
- * done.c: entries of tx_done are reserved before a frame is sent and written when its buffers are free.
- * demi_done_reserve: true if @n more fit. demi_done_put: one of the reserved; any context; wakes the user if asked.
+ * done.c: entries of tx_done are reserved before a frame is sent and written when its buffers are
+ * free. demi_done_reserve: true if @n more fit. demi_done_put: one of the reserved; any context;
+ * wakes the user if asked.
  */
 bool demi_done_reserve(struct demi_queue *q, u32 n);
 void demi_done_put(struct demi_queue *q, const struct demi_desc *desc, u16 flags, int error);

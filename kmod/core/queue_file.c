@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Queue files. Each has an inode of its own, in a file system of ours: mappings are revoked by inode. The file system
- * is mounted while there are queues, and holds the module for as long.
+ * Queue files. Each has an inode of its own, in a file system of ours: mappings are revoked by
+ * inode. The file system is mounted while there are queues, and holds the module for as long.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -14,7 +14,7 @@
 #include "queue.h"
 #include "queue_file.h"
 
-#define DEMI_FS_MAGIC	0x44454d49
+#define DEMI_FS_MAGIC 0x44454d49
 
 static int demi_fs_init_context(struct fs_context *fc)
 {
@@ -86,10 +86,10 @@ static const struct file_operations demi_queue_fops = {
 static int demi_queue_reserve_id(struct demi_queue *q)
 {
 	struct demi_net *dn = demi_net(q->ctx->net);
-	int err = xa_alloc_cyclic(&dn->queues, &q->id, NULL, XA_LIMIT(1, DEMI_QUEUE_ID_MAX), &dn->next_queue_id,
-				  GFP_KERNEL_ACCOUNT);
+	int err = xa_alloc_cyclic(&dn->queues, &q->id, NULL, XA_LIMIT(1, DEMI_QUEUE_ID_MAX),
+				  &dn->next_queue_id, GFP_KERNEL_ACCOUNT);
 
-	return err < 0 ? err : 0;	/* 1: it wrapped */
+	return err < 0 ? err : 0; /* 1: it wrapped */
 }
 
 struct file *demi_queue_file_create(struct demi_queue *q)

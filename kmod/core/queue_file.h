@@ -7,8 +7,8 @@ struct demi_queue;
 struct file;
 
 /*
- * A file for @q, with an id reserved in the namespace; both go, and the caller's reference of @q with them,
- * when it is released. On an error (-ENOMEM, -ENFILE) the caller keeps the reference.
+ * A file for @q, with an id reserved in the namespace; both go, and the caller's reference of @q
+ * with them, when it is released. On an error (-ENOMEM, -ENFILE) the caller keeps the reference.
  */
 struct file *demi_queue_file_create(struct demi_queue *q);
 

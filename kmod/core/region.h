@@ -30,8 +30,8 @@ struct demi_slice {
 };
 
 /*
- * Check a copied descriptor: region known, length not 0, range inside. RCU read side. -EINVAL. Constant time, no reference
- * taken: demi_region_get() what must outlive the read side.
+ * Check a copied descriptor: region known, length not 0, range inside. RCU read side. -EINVAL.
+ * Constant time, no reference taken: demi_region_get() what must outlive the read side.
  */
 int demi_slice_init(struct demi_slice *s, struct demi_ctx *ctx, const struct demi_desc *desc);
 
@@ -39,7 +39,8 @@ int demi_slice_init(struct demi_slice *s, struct demi_ctx *ctx, const struct dem
 void demi_slice_write(const struct demi_slice *s, u32 at, const void *from, u32 n);
 void demi_slice_read(const struct demi_slice *s, u32 at, void *to, u32 n);
 /* As skb_copy_bits(), which it calls page by page. */
-int demi_slice_write_skb(const struct demi_slice *s, u32 at, const struct sk_buff *skb, u32 offset, u32 n);
+int demi_slice_write_skb(const struct demi_slice *s, u32 at, const struct sk_buff *skb, u32 offset,
+			 u32 n);
 
 void demi_region_get(struct demi_region *r);
 void demi_region_put(struct demi_region *r);	/* any context */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's side of one ring: a private index, and pointers into memory that the user writes at any time. Arithmetic
- * only, so that KUnit can test it. The barriers are those that <uapi/linux/demi.h> promises.
+ * The kernel's side of one ring: a private index, and pointers into memory that the user writes at
+ * any time. Arithmetic only, so that KUnit can test it. The barriers are those that
+ * <uapi/linux/demi.h> promises.
  */
 #ifndef _DEMI_RING_H
 #define _DEMI_RING_H
@@ -27,12 +28,15 @@ static inline u32 demi_ring_entries(const struct demi_ring *r)
 }
 
 /*
- * Entries the user has produced and the kernel has not taken. A user index that claims more than the ring holds is
- * nonsense and counts as none.
+ * Entries the user has produced and the kernel has not taken. A user index that claims more than
+ * the ring holds is nonsense and counts as none.
  */
 static inline u32 demi_ring_filled(const struct demi_ring *r)
 {
-	/* acquire: pairs with the user's release of the producer index; descriptors are read after it */
+	/*
+	 * acquire: pairs with the user's release of the producer index; descriptors are read after
+	 * it
+	 */
 	u32 n = smp_load_acquire(r->producer) - r->next;
 
 	return n <= r->mask + 1 ? n : 0;
@@ -41,7 +45,10 @@ static inline u32 demi_ring_filled(const struct demi_ring *r)
 /* Entries the kernel may fill. A user index outside of what was produced counts as a full ring. */
 static inline u32 demi_ring_room(const struct demi_ring *r)
 {
-	/* acquire: pairs with the user's release of the consumer index; entries are overwritten after it */
+	/*
+	 * acquire: pairs with the user's release of the consumer index; entries are overwritten
+	 * after it
+	 */
 	u32 used = r->next - smp_load_acquire(r->consumer);
 
 	return used <= r->mask + 1 ? r->mask + 1 - used : 0;
@@ -70,6 +77,7 @@ static inline void demi_ring_put(struct demi_ring *r, u32 ahead, struct demi_des
 static inline void demi_ring_consume(struct demi_ring *r, u32 n)
 {
 	r->next += n;
+	/* release: what was copied out is read before the user writes over it */
 	smp_store_release(r->consumer, r->next);
 }
 
@@ -77,16 +85,17 @@ static inline void demi_ring_consume(struct demi_ring *r, u32 n)
 static inline void demi_ring_publish(struct demi_ring *r, u32 n)
 {
 	r->next += n;
+	/* release: pairs with the user's acquire; the descriptors are there before the index */
 	smp_store_release(r->producer, r->next);
 }
 
 /*
- * After demi_ring_publish(): does the user sleep? The barrier pairs with the one the user executes between setting the
- * flag and looking at the ring again.
+ * After demi_ring_publish(): does the user sleep? The barrier pairs with the one the user executes
+ * between setting the flag and looking at the ring again.
  */
 static inline bool demi_ring_wants_wakeup(const struct demi_ring *r)
 {
-	smp_mb();
+	smp_mb(); /* see above */
 	return READ_ONCE(*r->flags) & DEMI_RING_NEED_WAKEUP;
 }
 

@@ -12,55 +12,58 @@
 #include "queue.h"
 
 TRACE_EVENT(demi_queue_create,
-	TP_PROTO(const struct demi_queue *q),
-	TP_ARGS(q),
-	TP_STRUCT__entry(
-		__field(u32, id)
-		__field(u32, kind)
-		__field(u32, device)
-		__field(u32, ring_bytes)
-	),
-	TP_fast_assign(
-		__entry->id = q->id;
-		__entry->kind = q->kind;
-		__entry->device = q->dev->id;
-		__entry->ring_bytes = q->ring_bytes;
-	),
-	TP_printk("queue=%u kind=%u device=%u ring_bytes=%u", __entry->id, __entry->kind,
-		  __entry->device, __entry->ring_bytes)
+	    TP_PROTO(const struct demi_queue *q),
+	    TP_ARGS(q),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u32, kind)
+			     __field(u32, device)
+			     __field(u32, ring_bytes)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->kind = q->kind;
+			   __entry->device = q->dev->id;
+			   __entry->ring_bytes = q->ring_bytes;),
+	    TP_printk("queue=%u kind=%u device=%u ring_bytes=%u",
+		      __entry->id, __entry->kind, __entry->device, __entry->ring_bytes)
 );
 
 TRACE_EVENT(demi_queue_end,
-	TP_PROTO(const struct demi_queue *q),
-	TP_ARGS(q),
-	TP_STRUCT__entry(
-		__field(u32, id)
-		__field(u64, rx_frames)
-		__field(u64, tx_frames)
-	),
-	TP_fast_assign(
-		__entry->id = q->id;
-		__entry->rx_frames = q->count.rx_frames;
-		__entry->tx_frames = q->count.tx_frames;
-	),
-	TP_printk("queue=%u rx_frames=%llu tx_frames=%llu", __entry->id, __entry->rx_frames,
-		  __entry->tx_frames)
+	    TP_PROTO(const struct demi_queue *q),
+	    TP_ARGS(q),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u64, rx_frames)
+			     __field(u64, tx_frames)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->rx_frames = q->count.rx_frames;
+			   __entry->tx_frames = q->count.tx_frames;),
+	    TP_printk("queue=%u rx_frames=%llu tx_frames=%llu",
+		      __entry->id, __entry->rx_frames, __entry->tx_frames)
 );
 
 TRACE_EVENT(demi_kick,
-	TP_PROTO(const struct demi_queue *q, u32 sent, int err),
-	TP_ARGS(q, sent, err),
-	TP_STRUCT__entry(
-		__field(u32, id)
-		__field(u32, sent)
-		__field(int, err)
-	),
-	TP_fast_assign(
-		__entry->id = q->id;
-		__entry->sent = sent;
-		__entry->err = err;
-	),
-	TP_printk("queue=%u sent=%u err=%d", __entry->id, __entry->sent, __entry->err)
+	    TP_PROTO(const struct demi_queue *q, u32 sent, int err),
+	    TP_ARGS(q, sent, err),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u32, sent)
+			     __field(int, err)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->sent = sent;
+			   __entry->err = err;),
+	    TP_printk("queue=%u sent=%u err=%d",
+		      __entry->id, __entry->sent, __entry->err)
+);
+
+/* A frame and the rx ring: 0, or why it was dropped. */
+TRACE_EVENT(demi_deliver,
+	    TP_PROTO(const struct demi_queue *q, u32 len, int err),
+	    TP_ARGS(q, len, err),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u32, len)
+			     __field(int, err)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->len = len;
+			   __entry->err = err;),
+	    TP_printk("queue=%u len=%u err=%d",
+		      __entry->id, __entry->len, __entry->err)
 );
 
 #endif

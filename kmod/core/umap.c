@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Mappings of the rings. Pages are put in by faults, under umap_lock; a revocation takes them all out, under the same
- * lock, and what faults afterwards gets the scratch page: a store never kills the process.
+ * Mappings of the rings. Pages are put in by faults, under umap_lock; a revocation takes them all
+ * out, under the same lock, and what faults afterwards gets the scratch page: a store never kills
+ * the process.
  */
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
@@ -9,7 +10,10 @@
 #include "../compat.h"
 #include "queue.h"
 
-/* One page for all of a dead queue's mappings; it goes with the queue, which the mappings hold. umap_lock is held. */
+/*
+ * One page for all of a dead queue's mappings; it goes with the queue, which the mappings hold.
+ * umap_lock is held.
+ */
 static struct page *demi_umap_scratch(struct demi_queue *q)
 {
 	struct page *page = READ_ONCE(q->scratch);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Planted bugs. A name written to /sys/kernel/debug/demi/mock/bug makes the module do what it must never do; a test
- * run that does not fail then is no test run.
+ * Planted bugs. A name written to /sys/kernel/debug/demi/mock/bug makes the module do what it must
+ * never do; a test run that does not fail then is no test run.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>

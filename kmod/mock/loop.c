@@ -9,7 +9,7 @@
 
 struct demi_mock_frame {
 	u32 ndesc;
-	u32 len;		/* virtio_net_hdr_v1 included */
+	u32 len; /* virtio_net_hdr_v1 included */
 	struct demi_desc desc[DEMI_FRAME_DESCS_MAX];
 };
 
@@ -52,7 +52,8 @@ static int demi_mock_loop(struct demi_queue *q, const struct demi_mock_frame *f)
 	struct sk_buff *skb;
 	int err;
 
-	if (f->len <= hdr || f->len > DEMI_FRAME_MAX || f->desc[f->ndesc - 1].flags & DEMI_DESC_F_MORE)
+	if (f->len <= hdr || f->len > DEMI_FRAME_MAX ||
+	    f->desc[f->ndesc - 1].flags & DEMI_DESC_F_MORE)
 		return -EINVAL;
 	skb = alloc_skb(f->len, GFP_KERNEL_ACCOUNT);
 	if (!skb)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Devices for tests, "mock0" and those that a name written to /sys/kernel/debug/demi/mock/add makes. A name written to
- * remove takes a device away under whatever uses it.
+ * Devices for tests, "mock0" and those that a name written to /sys/kernel/debug/demi/mock/add
+ * makes. A name written to remove takes a device away under whatever uses it.
  */
 #include <linux/debugfs.h>
 #include <linux/module.h>
@@ -145,7 +145,8 @@ static int demi_mock_remove(const char *name)
 	return -ENODEV;
 }
 
-static ssize_t demi_mock_write_name(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+static ssize_t demi_mock_write_name(struct file *file, const char __user *buf, size_t len,
+				    loff_t *pos)
 {
 	int (*act)(const char *name) = file->private_data;
 	char name[DEMI_NAME_MAX] = {};
@@ -171,7 +172,8 @@ static const struct file_operations demi_mock_name_fops = {
 int demi_mock_init(void)
 {
 	demi_mock_dir = debugfs_create_dir("mock", demi_debugfs);
-	demi_mock_add_file = debugfs_create_file("add", 0200, demi_mock_dir, demi_mock_add, &demi_mock_name_fops);
+	demi_mock_add_file = debugfs_create_file("add", 0200, demi_mock_dir, demi_mock_add,
+						 &demi_mock_name_fops);
 	demi_mock_remove_file = debugfs_create_file("remove", 0200, demi_mock_dir, demi_mock_remove,
 						    &demi_mock_name_fops);
 	demi_mock_bugs_init(demi_mock_dir);

@@ -22,7 +22,10 @@ struct demi_mock {
 
 extern const struct demi_queue_ops demi_mock_queue_ops;
 
-/* bugs.c: a file that makes the module misbehave, so that the tests' tests can see that they notice. */
+/*
+ * bugs.c: a file that makes the module misbehave, so that the tests' tests can see that they
+ * notice.
+ */
 void demi_mock_bugs_init(struct dentry *dir);
 
 #endif

@@ -7,9 +7,8 @@
  * open("/dev/demi") makes a context. It belongs to the network namespace of the opener, for ever.
  * A context owns regions (registered memory), reservations (protocol, local address, port), flows
  * (what reaches which queue), groups (queues that share flows) and queues. All are named by ids
- * that
- * are valid in their context; queue ids are valid in the whole namespace. A queue is also a file
- * descriptor: mmap() maps its rings, poll() waits on it, it can be passed to another process.
+ * that are valid in their context; queue ids are valid in the whole namespace. A queue is also a
+ * file descriptor: mmap() maps its rings, poll() waits on it, it can be passed to another process.
  * A queue keeps its context alive, with everything the context owns, also after the context's own
  * file was closed. A queue ends when its last file descriptor and its last mapping are gone, or at
  * once by DEMI_QUEUE_SHUTDOWN.
@@ -18,16 +17,14 @@
  *
  * Every argument begins with its size, as the caller knows it, and flags. A smaller size than the
  * kernel's is completed with zeroes, as long as it is not below the first version's; a larger one
- * is
- * taken if the bytes that the kernel does not know are zero. Reserved fields and unknown flags
- * must be
- * zero. Output fields are ignored on the way in. On an error nothing has happened and nothing but
- * what a command says is written back.
+ * is taken if the bytes that the kernel does not know are zero. Reserved fields and unknown flags
+ * must be zero. Output fields are ignored on the way in. On an error nothing has happened and
+ * nothing but what a command says is written back.
  *
  * ERRORS of every command
  *
  *	ENOTTY		this kernel has no such command, or not on this kind of file
- *	EINVAL		size below the first version's; a field has a wrong value; a reserved one is set
+ *	EINVAL		too small a size; a wrong value of a field; a reserved one is set
  *	E2BIG		bytes beyond what this kernel knows are not zero
  *	EOPNOTSUPP	a known field or flag with a value not supported by this kernel or device
  *	EFAULT		a pointer of the caller
@@ -60,42 +57,35 @@
  * Indices run freely over 32 bits; entry = index & (entries - 1); producer - consumer entries are
  * used. One side writes an index, the other reads it:
  *  - A producer writes descriptors, then stores its index with release semantics; the consumer
- * loads
- *    it with acquire semantics, then reads the descriptors.
+ *    loads it with acquire semantics, then reads the descriptors.
  *  - A consumer copies descriptors, then stores its index with release semantics; the producer
- * loads
- *    it with acquire semantics, then overwrites the entries.
+ *    loads it with acquire semantics, then overwrites the entries.
+ *
  * One user on the user's side at a time. The kernel serialises its own side. The kernel keeps its
- * own
- * indices in private memory, reads a descriptor once and checks the copy: a broken ring loses its
- * own frames (counted as bad descriptors), and nothing else.
+ * own indices in private memory, reads a descriptor once and checks the copy: a broken ring loses
+ * its own frames (counted as bad descriptors), and nothing else.
  *
  * Sleeping. A side that sleeps sets DEMI_RING_NEED_WAKEUP in the flags word of the ring it waits
- * for,
- * executes a full barrier, looks at the ring again, and then sleeps. The other side publishes its
- * index,
- * executes a full barrier, and reads the flag. The user sets it in rx and tx_done and sleeps in
- * poll(); the kernel sets it in tx, and the user then calls DEMI_QUEUE_KICK. Without a polling
- * thread
- * (DEMI_QUEUE_F_POLL) it is always set in tx. The flags word of rx_fill is not used.
+ * for, executes a full barrier, looks at the ring again, and then sleeps. The other side publishes
+ * its index, executes a full barrier, and reads the flag. The user sets it in rx and tx_done and
+ * sleeps in poll(); the kernel sets it in tx, and the user then calls DEMI_QUEUE_KICK. Without a
+ * polling thread (DEMI_QUEUE_F_POLL) it is always set in tx. The flags word of rx_fill is not
+ * used.
  *
  * FRAMES
  *
- * A frame is one or more descriptors; all but its last have DEMI_DESC_F_MORE. On flow queues it
- * is a
- * struct virtio_net_hdr_v1 and an IP packet, on raw queues a virtio_net_hdr_v1 and an Ethernet
- * frame, on
- * capture queues a struct demi_capture_hdr and a packet. Received frames longer than a buffer span
- * several, all or nothing: without enough free buffers (DEMI_FRAME_DESCS_MAX at most) the frame is
- * dropped and counted, and the buffers stay. A packet
- * that the kernel merged (gso_type, gso_size) is delivered whole. Frames longer than
- * DEMI_FRAME_MAX are not sent.
+ * A frame is one or more descriptors; all but its last have DEMI_DESC_F_MORE. On flow queues it is
+ * a struct virtio_net_hdr_v1 and an IP packet, on raw queues a virtio_net_hdr_v1 and an Ethernet
+ * frame, on capture queues a struct demi_capture_hdr and a packet. Received frames longer than a
+ * buffer span several, all or nothing: without enough free buffers (DEMI_FRAME_DESCS_MAX at most)
+ * the frame is dropped and counted, and the buffers stay. A packet that the kernel merged
+ * (gso_type, gso_size) is delivered whole. Frames longer than DEMI_FRAME_MAX are not sent.
  *
  * On transmit, virtio_net_hdr_v1 and all protocol headers lie in the first descriptor. Each tx
  * descriptor comes back once in tx_done with the same offset and region: when DEMI_DESC_F_ERROR is
  * set its len is the errno, otherwise the bytes were taken. DEMI_DESC_F_COPIED tells that the
- * kernel
- * had to copy. Ring space: a frame is taken only when tx_done has room for all its descriptors.
+ * kernel had to copy. Ring space: a frame is taken only when tx_done has room for all its
+ * descriptors.
  */
 #ifndef _UAPI_LINUX_DEMI_H
 #define _UAPI_LINUX_DEMI_H
@@ -115,7 +105,7 @@
 #define DEMI_GROUP_ENTRIES	128
 #define DEMI_NAME_MAX		32
 
-/* Commands take a pointer to the struct of the same name. C: on a context's file, Q: on a queue's. */
+/* Commands take a pointer to the struct of their name. C: on a context's file, Q: on a queue's. */
 enum {
 	DEMI_CMD_GET_INFO = 0x00,		/* C */
 	DEMI_CMD_DEVICE_LIST = 0x10,		/* C */
@@ -183,7 +173,7 @@ enum {
 #define DEMI_FEATURE_GSO		(1ULL << 7)	/* gso_type on transmit */
 #define DEMI_FEATURE_ZEROCOPY		(1ULL << 8)	/* large payloads leave without a copy */
 #define DEMI_FEATURE_POLL		(1ULL << 9)	/* DEMI_QUEUE_F_POLL */
-#define DEMI_FEATURE_EARLY		(1ULL << 10)	/* packets are claimed at ingress where allowed */
+#define DEMI_FEATURE_EARLY		(1ULL << 10)	/* packets are claimed at ingress */
 #define DEMI_FEATURE_MOCK		(1ULL << 11)	/* built with devices for tests */
 
 /**
@@ -244,7 +234,7 @@ enum demi_device_kind {
 };
 
 #define DEMI_DEVICE_F_DEDICATED	(1U << 0)	/* one context owns it: DEMI_DEVICE_BIND first */
-#define DEMI_DEVICE_F_IOMMU	(1U << 1)	/* its accesses to memory are translated and limited */
+#define DEMI_DEVICE_F_IOMMU	(1U << 1)	/* what it can reach in memory is limited */
 #define DEMI_DEVICE_F_BOUND	(1U << 2)	/* a context owns it now */
 #define DEMI_DEVICE_F_MINE	(1U << 3)	/* the asking context does */
 
@@ -295,10 +285,8 @@ struct demi_device_info {
  * @__reserved: 0
  *
  * The caller is the uid it was granted to, or has CAP_SYS_ADMIN in the initial user namespace.
- * Ends with
- * the context or DEMI_DEVICE_BIND_F_RELEASE. EBUSY: another context owns it, or (release) it has
- * queues.
- * EACCES: not granted. EOPNOTSUPP: not a dedicated device.
+ * Ends with the context or DEMI_DEVICE_BIND_F_RELEASE. EBUSY: another context owns it, or
+ * (release) it has queues. EACCES: not granted. EOPNOTSUPP: not a dedicated device.
  */
 struct demi_device_bind {
 	__u32 size;
@@ -308,15 +296,16 @@ struct demi_device_bind {
 };
 
 /**
- * struct demi_device_grant - DEMI_DEVICE_GRANT, DEMI_DEVICE_REVOKE: who may bind a dedicated device
+ * struct demi_device_grant - DEMI_DEVICE_GRANT, DEMI_DEVICE_REVOKE: who may bind a dedicated
+ * device
  * @size: sizeof(struct demi_device_grant)
  * @flags: 0
  * @device_id: in
  * @uid: in, in the caller's user namespace; for DEMI_DEVICE_REVOKE 0, its owner loses it at once:
  *	queues end as if the device had been removed
  *
- * CAP_SYS_ADMIN in the initial user namespace, else EPERM. EBUSY: (grant) bound now.
- * EOPNOTSUPP: not a dedicated device.
+ * CAP_SYS_ADMIN in the initial user namespace, else EPERM. EBUSY: (grant) bound now. EOPNOTSUPP:
+ * not a dedicated device.
  */
 struct demi_device_grant {
 	__u32 size;
@@ -337,11 +326,10 @@ struct demi_device_grant {
  * @__reserved: 0
  * @iova: out, where the context's dedicated devices see it
  *
- * The memory is anonymous, shmem or hugetlb, mapped readable and writable; it is pinned, charged to
- * the user's locked memory (RLIMIT_MEMLOCK, unless CAP_IPC_LOCK) and stays registered after
- * munmap().
- * After fork() the parent keeps the registered pages. ENOMEM: beyond RLIMIT_MEMLOCK, or no memory;
- * EDQUOT; EFAULT: not mapped so; EOPNOTSUPP: memory of a file or of a device.
+ * The memory is anonymous, shmem or hugetlb, mapped readable and writable; it is pinned, charged
+ * to the user's locked memory (RLIMIT_MEMLOCK, unless CAP_IPC_LOCK) and stays registered after
+ * munmap(). After fork() the parent keeps the registered pages. ENOMEM: beyond RLIMIT_MEMLOCK, or
+ * no memory; EDQUOT; EFAULT: not mapped so; EOPNOTSUPP: memory of a file or of a device.
  */
 struct demi_region_register {
 	__u32 size;
@@ -361,8 +349,7 @@ struct demi_region_register {
  * @__reserved: 0
  *
  * Later descriptors that name it are bad. Pages and charge go when the last packet in flight has
- * let
- * go of them. A dedicated device has lost its mapping when the call returns.
+ * let go of them. A dedicated device has lost its mapping when the call returns.
  */
 struct demi_region_unregister {
 	__u32 size;
@@ -407,7 +394,7 @@ struct demi_ring_layout {
 
 enum demi_queue_kind {
 	DEMI_QUEUE_FLOW = 1,	/* IP packets of the flows added to it */
-	DEMI_QUEUE_RAW = 2,	/* copies of a network device's Ethernet frames; sends any: CAP_NET_RAW */
+	DEMI_QUEUE_RAW = 2,	/* copies of a network device's frames; CAP_NET_RAW */
 	DEMI_QUEUE_CAPTURE = 3,	/* copies of what crosses other queues: DEMI_CAPTURE */
 	DEMI_QUEUE_DEVICE = 4,	/* a queue of a dedicated device */
 };
@@ -436,11 +423,11 @@ enum demi_queue_kind {
  * @tx_done: out
  *
  * The rings are zeroed memory of the kernel, charged to the caller's memory cgroup. A mapping is
- * not inherited
- * over fork(). After a shutdown a touched page of the mapping is a scratch page.
+ * not inherited over fork(). After a shutdown a touched page of the mapping is a scratch page.
  *
- * EPERM: a raw queue without CAP_NET_RAW in the namespace's user namespace. ENOENT: no such device.
- * ENODEV: no such network device. EACCES: a dedicated device that is not bound by this context.
+ * EPERM: a raw queue without CAP_NET_RAW in the namespace's user namespace. ENOENT: no such
+ * device. ENODEV: no such network device. EACCES: a dedicated device that is not bound by this
+ * context.
  */
 struct demi_queue_create {
 	__u32 size;
@@ -470,8 +457,7 @@ struct demi_queue_create {
  * @__reserved: 0
  *
  * Its flows are deleted, its mappings become scratch pages, poll() reports EPOLLHUP, commands
- * ENODEV.
- * Only queues of the context. Shutting down twice is no error.
+ * ENODEV. Only queues of the context. Shutting down twice is no error.
  */
 struct demi_queue_shutdown {
 	__u32 size;
@@ -488,8 +474,7 @@ struct demi_queue_shutdown {
  * @__reserved: 0
  *
  * EAGAIN: nothing was taken although the ring is not empty, because the socket's send buffer or
- * tx_done
- * is full; EPOLLOUT tells when to try again. ENODEV after a shutdown.
+ * tx_done is full; EPOLLOUT tells when to try again. ENODEV after a shutdown.
  */
 struct demi_queue_kick {
 	__u32 size;
@@ -503,17 +488,17 @@ struct demi_queue_kick {
 #define DEMI_QUEUE_STATE_CAPTURED	(1U << 2)	/* is being captured */
 
 /*
- * What a queue counts: frames, unless it says bytes. Every frame that reached the queue is counted in
- * exactly one of rx_frames, rx_no_buffer, rx_filtered, rx_policy and rx_error.
+ * What a queue counts: frames, unless it says bytes. Every frame that reached the queue is counted
+ * in exactly one of rx_frames, rx_no_buffer, rx_filtered, rx_policy and rx_error.
  */
 struct demi_queue_counters {
 	__aligned_u64 rx_frames;	/* delivered */
 	__aligned_u64 rx_bytes;		/* of packets, without virtio_net_hdr_v1 */
 	__aligned_u64 rx_no_buffer;	/* dropped: rx_fill had too little, or rx no entry */
 	__aligned_u64 rx_filtered;	/* dropped by the queue's filter */
-	__aligned_u64 rx_policy;	/* dropped by XFRM policy, cgroup program, LSM or a socket filter */
+	__aligned_u64 rx_policy;	/* dropped by XFRM, cgroup program, LSM, socket filter */
 	__aligned_u64 rx_error;		/* dropped: a checksum, or the kernel had no memory */
-	__aligned_u64 rx_icmp;		/* of rx_frames: ICMP errors that quote a frame of this queue */
+	__aligned_u64 rx_icmp;		/* of rx_frames: ICMP errors about a frame sent */
 	__aligned_u64 rx_bad_desc;	/* descriptors of rx_fill that were skipped */
 	__aligned_u64 rx_wakeups;	/* sleepers woken */
 	__aligned_u64 tx_frames;	/* handed to the network */
@@ -610,7 +595,7 @@ struct demi_addr {
 };
 
 #define DEMI_PORT_F_DUAL	(1U << 0)	/* AF_INET6 any address: IPv4 too */
-#define DEMI_PORT_F_BROADCAST	(1U << 1)	/* may send to and receive from broadcast addresses */
+#define DEMI_PORT_F_BROADCAST	(1U << 1)	/* may use broadcast addresses */
 #define DEMI_PORT_F_MULTICAST	(1U << 2)	/* may send to multicast addresses */
 
 /**
@@ -626,10 +611,8 @@ struct demi_addr {
  * @__reserved: 0
  *
  * The rules are those of bind(2) for a socket without SO_REUSEADDR and SO_REUSEPORT: nobody else
- * on the
- * host, socket or queue, can have the port until DEMI_PORT_RELEASE. The kernel's sockets policy
- * (ports below
- * 1024, ip_local_port_range, ip_nonlocal_bind, cgroup programs) applies.
+ * on the host, socket or queue, can have the port until DEMI_PORT_RELEASE. The kernel's sockets
+ * policy (ports below 1024, ip_local_port_range, ip_nonlocal_bind, cgroup programs) applies.
  * EADDRINUSE; EADDRNOTAVAIL; EACCES: a privileged port; EPERM: mark, priority; ENODEV: ifindex;
  * EDQUOT.
  */
@@ -671,21 +654,17 @@ struct demi_port_release {
  * @reservation_id: in
  * @target: in, id of a flow queue, or of a group, of this context
  * @local: in, family 0: the reservation's own address; else one that the reservation covers, with
- *	its port.
- *	With DEMI_FLOW_F_MULTICAST the group's address; @local.scope_id is the interface, 0: the
- *	route's
+ *	its port. With DEMI_FLOW_F_MULTICAST the group's address; @local.scope_id is the interface,
+ *	0: the route's
  * @remote: in, family 0: from anybody (a listener); else exactly this peer
  * @flow_id: out
  * @__reserved: 0
  *
- * Packets to @local from @remote reach the target and no socket; the most specific flow wins
- * (with remote, then
- * specific local address, then any address). A queue may send packets of exactly its flows, from
- * local unicast
- * addresses. A packet that matches a flow whose queue is full is dropped and counted, never
- * passed on.
- * EADDRINUSE: exists. EADDRNOTAVAIL: @local is not covered by the reservation. EDQUOT.
- * ENODEV: the queue was shut down, or (multicast) no interface.
+ * Packets to @local from @remote reach the target and no socket; the most specific flow wins (with
+ * remote, then specific local address, then any address). A queue may send packets of exactly its
+ * flows, from local unicast addresses. A packet that matches a flow whose queue is full is dropped
+ * and counted, never passed on. EADDRINUSE: exists. EADDRNOTAVAIL: @local is not covered by the
+ * reservation. EDQUOT. ENODEV: the queue was shut down, or (multicast) no interface.
  */
 struct demi_flow_add {
 	__u32 size;
@@ -742,8 +721,7 @@ struct demi_flow_entry {
  * @flags: 0
  * @count: in, room in @entries; out, how many there are
  * @entry_bytes: in, sizeof(struct demi_flow_entry) as the caller knows it: at least 72. Longer
- *	entries than the
- *	kernel's are completed with zeroes, shorter ones are cut
+ *	entries than the kernel's are completed with zeroes, shorter ones are cut
  * @entries: array of struct demi_flow_entry
  */
 struct demi_flow_list {
@@ -779,8 +757,7 @@ struct demi_group_create {
  * @queues: in, array of @count __u32, flow queues of this context, 0 for none
  *
  * A packet of a listener goes to queues[hash & 127], the hash being of its addresses and ports;
- * all packets
- * of a 4-tuple go to the same entry. The table is replaced as a whole.
+ * all packets of a 4-tuple go to the same entry. The table is replaced as a whole.
  */
 struct demi_group_set {
 	__u32 size;
@@ -825,12 +802,10 @@ enum demi_filter_kind {
  * @insns: in, array of struct sock_filter
  *
  * The program sees flow queues' packets from the IP header (DLT_RAW), raw queues' from the
- * Ethernet header.
- * It returns 0 to drop; everything else passes the whole packet. It replaces the filter that was
- * there, with no
- * packet in between that sees none; counters begin at 0. Another's queue: CAP_NET_ADMIN in the
- * namespace's user
- * namespace, and EACCES for a queue that is visible without it.
+ * Ethernet header. It returns 0 to drop; everything else passes the whole packet. It replaces the
+ * filter that was there, with no packet in between that sees none; counters begin at 0. Another's
+ * queue: CAP_NET_ADMIN in the namespace's user namespace, and EACCES for a queue that is visible
+ * without it.
  */
 struct demi_filter_attach {
 	__u32 size;
@@ -850,8 +825,7 @@ struct demi_filter_attach {
  * @__reserved: 0
  *
  * ENOENT: no such queue; ENODATA: it has no filter. A filter that CAP_NET_ADMIN attached to
- * another's queue can be detached or
- * replaced only with CAP_NET_ADMIN: EPERM.
+ * another's queue can be detached or replaced only with CAP_NET_ADMIN: EPERM.
  */
 struct demi_filter_detach {
 	__u32 size;
@@ -886,7 +860,7 @@ struct demi_filter_info {
 	__aligned_u64 attached_ns;
 };
 
-#define DEMI_CAPTURE_F_RX	(1U << 0)	/* what the queue's flows match, before its filter */
+#define DEMI_CAPTURE_F_RX	(1U << 0)	/* what its flows match, before its filter */
 #define DEMI_CAPTURE_F_TX	(1U << 1)	/* what it sends, after the checks */
 #define DEMI_CAPTURE_F_STOP	(1U << 2)	/* alone: end it */
 
@@ -899,10 +873,9 @@ struct demi_filter_info {
  * @snap_bytes: in, at most so much of each packet; 0: all
  * @__reserved: 0
  *
- * Several queues can be captured into one; one queue has one capturer (EBUSY). Copies that find
- * no room are
- * lost and counted; the traffic itself is not held up. Ends with either queue. Another's queue:
- * CAP_NET_RAW in the namespace's user namespace.
+ * Several queues can be captured into one; one queue has one capturer (EBUSY). Copies that find no
+ * room are lost and counted; the traffic itself is not held up. Ends with either queue. Another's
+ * queue: CAP_NET_RAW in the namespace's user namespace.
  */
 struct demi_capture {
 	__u32 size;
