@@ -35,7 +35,7 @@ static const char *hint_of(int err)
 	switch (-err) {
 	case EPERM:
 	case EACCES:
-		return "another user's queue: this takes root (CAP_NET_RAW)";
+		return "a queue of another process: this takes root (CAP_NET_RAW)";
 	case EBUSY:
 		return "somebody captures it already; a queue has one capturer";
 	case ENOMEM:
@@ -84,7 +84,7 @@ static int start(const struct capture *cap, uint32_t flags)
 				    .flags = flags,
 				    .queue_id = cap->of,
 				    .target_id = cap->q.id,
-				    .snap_bytes = cap->c->o.snap_bytes };
+				    .snap_bytes = flags == DEMI_CAPTURE_F_STOP ? 0 : cap->c->o.snap_bytes };
 
 	return demi_kdev_call(cap->c->fd, DEMI_CAPTURE, &arg);
 }

@@ -17,7 +17,7 @@ static const char *hint_of(int err)
 	switch (-err) {
 	case EPERM:
 	case EACCES:
-		return "another user's queue, or a filter that root has attached: this takes root (CAP_NET_ADMIN)";
+		return "a queue of another process: this takes root (CAP_NET_ADMIN)";
 	case ENODATA:
 		return "demictl filter show tells which filter a queue has";
 	case EOPNOTSUPP:
