@@ -564,15 +564,17 @@ static DT_UNUSED int dt_two_hosts(int *here, int *there)
 	*here = dt_netns();
 	if (*here < 0)
 		return *here;
-	if (dt_ip("link add veth0 addrgenmode none type veth peer name veth0 addrgenmode none netns /proc/self/fd/%d\n"
+	if (dt_ip("link add veth0 type veth peer name veth0 netns /proc/self/fd/%d\n"
+		  "link set veth0 addrgenmode none\n"
 		  "addr add 10.0.0.1/24 brd + dev veth0\naddr add fd00::1/64 dev veth0 nodad\n"
 		  "addr add fe80::1/64 dev veth0 nodad\nlink set veth0 up",
 		  *there))
 		return -EINVAL;
 	if (dt_netns_enter(*there) ||
-	    dt_ip("addr add 10.0.0.2/24 brd + dev veth0\naddr add fd00::2/64 dev veth0 nodad\n"
+	    dt_ip("link set veth0 addrgenmode none\naddr add 10.0.0.2/24 brd + dev veth0\n"
+		  "addr add fd00::2/64 dev veth0 nodad\n"
 		  "addr add fe80::2/64 dev veth0 nodad\nlink set veth0 up\nroute add default via 10.0.0.1\n"
-		  "-6 route add default via fd00::1"))
+		  "route add default via fd00::1"))
 		return -EINVAL;
 	return dt_netns_enter(*here);
 }
