@@ -21,7 +21,10 @@
 
 #include "../core/cmd.h"
 #include "../core/filter.h"
-#include "net.h"
+#include "tx.h"
+
+/* Of a large frame: Ethernet, tags, and the headers behind them */
+#define DEMI_RAW_LINEAR		256
 
 struct demi_raw {
 	struct packet_type pt;		/* registered while dev is set */
@@ -30,6 +33,8 @@ struct demi_raw {
 	struct socket *sock;		/* of nobody's packets: owns what is sent, asks the LSM */
 	struct demi_queue *queue;
 	struct work_struct end_work;	/* holds the queue */
+	struct demi_tx_wait wait;	/* this and what follows: q->tx_lock */
+	struct demi_tx_ring ring;
 };
 
 /* ---- receive ------------------------------------------------------------------------------- */
@@ -96,6 +101,129 @@ out:
 	return NET_RX_SUCCESS;
 }
 
+/* ---- transmit ------------------------------------------------------------------------------ */
+
+/* What a driver may rely on, as a packet socket sees to it: the rest of a frame is the user's. */
+static int demi_raw_check(struct sk_buff *skb, const struct net_device *dev,
+			  const struct virtio_net_hdr_v1 *vh)
+{
+	u32 most = dev->mtu + ETH_HLEN;
+
+	if (skb->len < dev->hard_header_len)
+		return -EINVAL;
+	skb_reset_mac_header(skb);
+	skb_set_network_header(skb, ETH_HLEN);
+	if (eth_type_vlan(eth_hdr(skb)->h_proto))
+		most += VLAN_HLEN;
+	if (vh->gso_type == VIRTIO_NET_HDR_GSO_NONE && skb->len > most)
+		return -EMSGSIZE;
+	skb->protocol = dev_parse_header_protocol(skb);
+	/* the header of version 1 begins with the old one */
+	if (virtio_net_hdr_to_skb(skb, (const struct virtio_net_hdr *)vh, true))
+		return -EINVAL;
+	skb_probe_transport_header(skb);
+	return 0;
+}
+
+static void demi_raw_capture(struct demi_queue *q, const struct sk_buff *skb)
+{
+	local_bh_disable();
+	demi_tap_frame(q, skb, 0, skb->len, DEMI_CAPTURE_F_TX);
+	local_bh_enable();
+}
+
+/* Consumes @skb. RCU read side, which keeps @dev. *@counter: where an error is counted. */
+static int demi_raw_emit(struct demi_raw *raw, struct sk_buff *skb, struct net_device *dev,
+			 const struct virtio_net_hdr_v1 *vh, u64 **counter)
+{
+	struct demi_queue *q = raw->queue;
+	int err;
+
+	demi_tx_fill(skb, &raw->ring, 0);
+	skb_set_owner_w(skb, raw->sock->sk);
+	skb->dev = dev;
+	err = demi_raw_check(skb, dev, vh);
+	if (err) {
+		kfree_skb(skb);
+		return err;
+	}
+	demi_raw_capture(q, skb);
+	*counter = &q->count.tx_dropped;
+	err = dev_queue_xmit(skb);
+	if (err > 0)
+		err = net_xmit_errno(err);
+	if (err)
+		return err;
+	q->count.tx_frames++;
+	q->count.tx_bytes += raw->ring.len;
+	return 0;
+}
+
+/* May the gathered frame go, and is there room for it? RCU read side. */
+static int demi_raw_admit(struct demi_raw *raw, const struct net_device *dev,
+			  struct virtio_net_hdr_v1 *vh, u64 **counter)
+{
+	struct demi_queue *q = raw->queue;
+	int err = demi_tx_map(q, &raw->ring, vh);
+
+	if (err == -EFAULT)
+		*counter = &q->count.tx_bad_desc;
+	if (err)
+		return err;
+	if (!(READ_ONCE(dev->flags) & IFF_UP)) {
+		*counter = &q->count.tx_dropped;
+		return -ENETDOWN;
+	}
+	return demi_tx_wait_start(&raw->wait, raw->sock->sk) ? -EAGAIN : 0;
+}
+
+/* The gathered frame is sent or refused. -EAGAIN, -ENODEV: neither, it stays in the ring. */
+static int demi_raw_frame(struct demi_raw *raw, struct sk_buff *skb, int err)
+{
+	struct demi_queue *q = raw->queue;
+	u64 *counter = err == -ENOBUFS ? &q->count.tx_dropped : &q->count.tx_refused;
+	struct virtio_net_hdr_v1 vh;
+	struct net_device *dev;
+
+	rcu_read_lock();
+	dev = rcu_dereference(raw->dev);
+	if (!dev)
+		err = -ENODEV;
+	else if (!err)
+		err = demi_raw_admit(raw, dev, &vh, &counter);
+	if (err != -EAGAIN && err != -ENODEV && !demi_done_reserve(q, raw->ring.n))
+		err = -EAGAIN;
+	if (!err) {
+		err = demi_raw_emit(raw, skb, dev, &vh, &counter);
+		skb = NULL;
+	}
+	rcu_read_unlock();
+	kfree_skb(skb);
+	if (err == -EAGAIN || err == -ENODEV)
+		return err;
+	if (err && !raw->ring.skip)
+		++*counter;
+	demi_tx_return(q, &raw->ring, err);
+	return 0;
+}
+
+static int demi_raw_next(struct demi_queue *q)
+{
+	struct demi_raw *raw = q->raw.state;
+	struct sk_buff *skb = NULL;
+	int err;
+
+	if (!demi_tx_gather(q, &raw->ring, &err))
+		return 0;
+	if (!err) {
+		skb = demi_tx_alloc(raw->ring.len, DEMI_RAW_LINEAR);
+		if (!skb)
+			err = -ENOBUFS;
+	}
+	err = demi_raw_frame(raw, skb, err);
+	return err ? err : raw->ring.n;
+}
+
 /* ---- the device goes ----------------------------------------------------------------------- */
 
 /* Receivers and senders may still be inside. */
@@ -153,15 +281,22 @@ void demi_raw_exit(void)
 
 static int demi_raw_kick(struct demi_queue *q, u32 *sent)
 {
-	return -EOPNOTSUPP;
+	struct demi_raw *raw = q->raw.state;
+
+	if (READ_ONCE(q->tx_blocked))
+		demi_tx_wait_stop(&raw->wait);
+	return demi_tx_run(q, sent, demi_raw_next);
 }
 
 static void demi_raw_quiesce(struct demi_queue *q)
 {
+	struct demi_raw *raw = q->raw.state;
+
 	rtnl_lock();
-	demi_raw_detach(q->raw.state);
+	demi_raw_detach(raw);
 	rtnl_unlock();
 	synchronize_net();
+	demi_tx_wait_stop(&raw->wait);
 }
 
 static void demi_raw_free(struct demi_queue *q)
@@ -207,13 +342,12 @@ int demi_raw_create(struct demi_queue *q, u32 ifindex, struct demi_cmd *cmd)
 
 	if (!demi_cmd_capable(cmd, CAP_NET_RAW))
 		return -EPERM;
-	if (q->tx.desc)
-		return -EOPNOTSUPP;
 	raw = kzalloc(sizeof(*raw), GFP_KERNEL_ACCOUNT);
 	if (!raw)
 		return -ENOMEM;
 	raw->queue = q;
 	INIT_WORK(&raw->end_work, demi_raw_end_work);
+	demi_tx_wait_init(&raw->wait, q);
 	err = __sock_create(net, PF_PACKET, SOCK_RAW, 0, &raw->sock, 0);
 	if (err)
 		goto err_free;
