@@ -21,11 +21,11 @@ tools: lib
 samples: lib
 	$(if $(call folder_if,samples),$(SUB) -C samples)
 
-## demo: echo through libdemi beside plain sockets: one small table, about a minute
+## demo: echo through libdemi beside plain sockets, then over demi.ko in a virtual machine (HERE=1: on this one)
 demo:
-	$(call deps,build)
+	$(call deps,build demo)
 	$(SUB) all
-	$(Q)BUILD=$(BUILD) scripts/demo
+	$(Q)BUILD=$(BUILD) HERE=$(HERE) scripts/demo
 
 ## check: build and run every test, also under sanitizers and valgrind; T=name runs one
 check:
