@@ -3,44 +3,39 @@
 
 #include <string.h>
 
-static inline uint32_t load32(const uint8_t *p)
+static inline uint64_t load64(const uint8_t *p)
 {
-	uint32_t v;
+	uint64_t v;
 
 	memcpy(&v, p, sizeof(v));
 	return v;
 }
 
+/* Carries of 64-bit words add up in the upper half. */
 uint64_t demi_cksum_add(uint64_t sum, const void *data, size_t len)
 {
-	uint64_t a = 0, b = 0, c = 0, d = 0;
+	unsigned __int128 acc = 0;
 	const uint8_t *p = data;
-	uint16_t half;
+	uint64_t last = 0, words;
 
-	for (; len >= 16; p += 16, len -= 16) {
-		a += load32(p);
-		b += load32(p + 4);
-		c += load32(p + 8);
-		d += load32(p + 12);
+	for (; len >= 32; p += 32, len -= 32) {
+		acc += load64(p);
+		acc += load64(p + 8);
+		acc += load64(p + 16);
+		acc += load64(p + 24);
 	}
-	for (; len >= 4; p += 4, len -= 4)
-		a += load32(p);
-	if (len & 2) {
-		memcpy(&half, p, sizeof(half));
-		a += half;
-		p += 2;
+	for (; len >= 8; p += 8, len -= 8)
+		acc += load64(p);
+	if (len) { /* as if zeros followed */
+		memcpy(&last, p, len);
+		acc += last;
 	}
-	if (len & 1) { /* as if a zero byte followed */
-		uint8_t last[2] = { *p, 0 };
-
-		memcpy(&half, last, sizeof(half));
-		a += half;
-	}
-	/* each below 2^60: what is added up here cannot overflow */
-	return sum + a + b + c + d;
+	/* below 2^33 each: what is added up here and by callers stays far from 2^64 */
+	words = (uint64_t)acc;
+	return sum + (words >> 32) + (uint32_t)words + (uint64_t)(acc >> 64);
 }
 
-uint64_t demi_cksum_pkt(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len)
+uint64_t demi_cksum_segs(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len)
 {
 	bool odd = false;
 

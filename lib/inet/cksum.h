@@ -33,7 +33,14 @@ static inline uint64_t demi_cksum_add_odd(uint64_t sum, const void *p, size_t le
 }
 
 /* Of a packet from @off on, @len bytes of it; the caller has made sure that it has them. */
-uint64_t demi_cksum_pkt(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len);
+uint64_t demi_cksum_segs(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len);
+
+static inline uint64_t demi_cksum_pkt(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len)
+{
+	if (__builtin_expect(off + len <= p->len, 1))
+		return demi_cksum_add(sum, p->data + off, len);
+	return demi_cksum_segs(sum, p, off, len);
+}
 
 /* The pseudo header's part that does not depend on the length (RFC 768, RFC 8200 8.1). */
 static inline uint64_t demi_cksum_pseudo(const struct demi_ip *src, const struct demi_ip *dst, uint8_t proto)
@@ -51,18 +58,13 @@ static inline uint64_t demi_cksum_len(uint32_t len)
 	return htons((uint16_t)len);
 }
 
-/* The sum of an IPv4 header of @words 32-bit words. */
-static inline uint64_t demi_cksum_ip4(const void *hdr, unsigned int words)
+/* The sum of an IPv4 header without options. */
+static inline uint64_t demi_cksum_ip4(const void *hdr)
 {
-	const uint8_t *p = hdr;
-	uint64_t sum = 0;
-	uint32_t w;
+	uint32_t w[5];
 
-	for (unsigned int i = 0; i < words; i++) {
-		__builtin_memcpy(&w, p + (size_t)4 * i, 4);
-		sum += w;
-	}
-	return sum;
+	__builtin_memcpy(w, hdr, sizeof(w));
+	return (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
 }
 
 #endif /* DEMI_INET_CKSUM_H */

@@ -37,7 +37,7 @@ static void put_ip4(struct demi_inet *in, const struct demi_inet_sock *s, const 
 	h.src = path->src.w[3];
 	h.dst = path->dst.ip.w[3];
 	if (!(in->caps & DEMI_PKTDEV_C_TX_IP_CSUM))
-		h.check = (uint16_t)~demi_cksum_fold(demi_cksum_ip4(&h, sizeof(h) / 4));
+		h.check = (uint16_t)~demi_cksum_fold(demi_cksum_ip4(&h));
 	memcpy(to, &h, sizeof(h));
 	in->count.IpOutRequests++;
 }

@@ -10,6 +10,13 @@ static bool bad_source(uint32_t src)
 	return src == INADDR_NONE || demi_ip4_is_multicast(src);
 }
 
+static bool header_ok(const struct demi_ip4_hdr *h, uint32_t hlen)
+{
+	uint64_t sum = __builtin_expect(hlen == sizeof(*h), 1) ? demi_cksum_ip4(h) : demi_cksum_add(0, h, hlen);
+
+	return demi_cksum_fold(sum) == 0xffff;
+}
+
 /*
  * What is behind the header may be longer than the datagram (padding), never shorter. A device on which a kernel has
  * received has had all this checked; it costs little, and the ring it came through is shared memory.
@@ -27,7 +34,7 @@ void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 	total = ntohs(h->tot_len);
 	if (hlen < sizeof(*h) || hlen > p->len || total < hlen || total > len)
 		goto bad;
-	if (!(in->caps & DEMI_PKTDEV_C_RX_IP_OK) && demi_cksum_fold(demi_cksum_ip4(h, hlen / 4)) != 0xffff)
+	if (!(in->caps & DEMI_PKTDEV_C_RX_IP_OK) && !header_ok(h, hlen))
 		goto bad;
 	/* fragments are put together before they get here */
 	if (h->frag_off & htons(DEMI_IP4_MF | DEMI_IP4_OFFSET))
