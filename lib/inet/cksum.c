@@ -11,28 +11,30 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
-/* Carries of 64-bit words add up in the upper half. */
+/* 64-bit words, and their carries apart. */
 uint64_t demi_cksum_add(uint64_t sum, const void *data, size_t len)
 {
-	unsigned __int128 acc = 0;
+	uint64_t words = 0, carries = 0, v;
 	const uint8_t *p = data;
-	uint64_t last = 0, words;
 
+#define ADD(word) (v = (word), words += v, carries += words < v)
 	for (; len >= 32; p += 32, len -= 32) {
-		acc += load64(p);
-		acc += load64(p + 8);
-		acc += load64(p + 16);
-		acc += load64(p + 24);
+		ADD(load64(p));
+		ADD(load64(p + 8));
+		ADD(load64(p + 16));
+		ADD(load64(p + 24));
 	}
 	for (; len >= 8; p += 8, len -= 8)
-		acc += load64(p);
+		ADD(load64(p));
 	if (len) { /* as if zeros followed */
+		uint64_t last = 0;
+
 		memcpy(&last, p, len);
-		acc += last;
+		ADD(last);
 	}
-	/* below 2^33 each: what is added up here and by callers stays far from 2^64 */
-	words = (uint64_t)acc;
-	return sum + (words >> 32) + (uint32_t)words + (uint64_t)(acc >> 64);
+#undef ADD
+	/* about 2^33: what callers add up stays far from 2^64. A carry is worth 2^64, which is 1 modulo 2^16 - 1. */
+	return sum + (words >> 32) + (uint32_t)words + carries;
 }
 
 uint64_t demi_cksum_segs(uint64_t sum, const struct demi_pkt *p, uint32_t off, uint32_t len)

@@ -181,7 +181,7 @@ static void error6(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 
 void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 {
-	uint64_t sum = demi_cksum_pseudo(&r->src, &r->dst, IPPROTO_ICMPV6) + demi_cksum_len(r->len);
+	uint64_t sum = demi_cksum_pseudo(&r->key.remote, &r->key.local, IPPROTO_ICMPV6) + demi_cksum_len(r->len);
 
 	in->count.Icmp6InMsgs++;
 	if (!whole(r))

@@ -47,8 +47,8 @@ void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 	r.segs = segs;
 	r.off = hlen;
 	r.len = total - hlen;
-	r.src = demi_ip_from4(h->src);
-	r.dst = demi_ip_from4(h->dst);
+	r.key.remote = demi_ip_from4(h->src);
+	r.key.local = demi_ip_from4(h->dst);
 	r.proto = h->proto;
 	if (__builtin_expect(r.proto == IPPROTO_UDP, 1)) {
 		in->count.IpInDelivers++;

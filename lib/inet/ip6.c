@@ -80,10 +80,10 @@ void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 	end = (uint32_t)sizeof(*h) + ntohs(h->payload_len);
 	if (end > len)
 		goto bad;
-	memcpy(r.src.b, h->src, sizeof(r.src.b));
-	memcpy(r.dst.b, h->dst, sizeof(r.dst.b));
+	memcpy(r.key.remote.b, h->src, sizeof(r.key.remote.b));
+	memcpy(r.key.local.b, h->dst, sizeof(r.key.local.b));
 	/* RFC 4291 2.7: no multicast source. A mapped address would pass for one of IPv4. */
-	if (r.src.b[0] == 0xff || demi_ip_is4(&r.src) || demi_ip_is4(&r.dst)) {
+	if (r.key.remote.b[0] == 0xff || demi_ip_is4(&r.key.remote) || demi_ip_is4(&r.key.local)) {
 		in->count.Ip6InAddrErrors++;
 		goto drop;
 	}

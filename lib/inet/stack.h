@@ -97,14 +97,15 @@ struct demi_inet_rxpkt {
 	uint32_t segs; /* entries at p */
 	uint32_t off; /* of the transport header; it is in the first segment, as far as it goes */
 	uint32_t len; /* of transport header and payload */
-	struct demi_ip src, dst;
 	uint8_t proto;
+	struct demi_demux_key
+		key; /* local: the destination, remote: the source; the ports are the transport's to fill in */
 };
 
 /* Each takes the segments over. @len is the packet's, all segments together. */
 void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
 void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
-void demi_udp_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
+void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r);
 void demi_icmp4_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 

@@ -167,8 +167,8 @@ uint32_t demi_inet_output(const struct demi_inet *in, struct demi_pkt *pkts, uin
 	uint32_t n = 0;
 
 	for (const struct demi_inet_tx *tx = in->txq.head; tx && n + tx->segs <= max; tx = tx->next) {
-		memcpy(&pkts[n], tx->pkt, tx->segs * sizeof(*pkts));
-		n += tx->segs;
+		for (uint32_t i = 0; i < tx->segs; i++)
+			pkts[n++] = tx->pkt[i];
 	}
 	return n;
 }

@@ -21,11 +21,16 @@ _Static_assert(sizeof(struct demi_udp_rx) + 7 <=
 
 /* ---- to the application ---- */
 
-static void set_from(struct demi_udp_rx *rx, int domain, const struct demi_inet_addr *from)
+/* Where it came from. The device says nothing of interfaces: a link-local peer is on the socket's, if that has one. */
+static void set_from(struct demi_udp_rx *rx, const struct demi_inet_sock *s, const struct demi_demux_key *key)
 {
+	struct demi_inet_addr from = { .ip = key->remote, .port = key->rport };
+
+	if (demi_ip_is_linklocal(&from.ip))
+		from.scope = s->ifindex;
 	rx->rec.magic = DEMI_ADDR_MAGIC;
 	rx->rec.off = offsetof(struct demi_udp_rx, from);
-	rx->rec.len = (uint16_t)demi_inet_addr_fill(&rx->from, domain, from);
+	rx->rec.len = (uint16_t)demi_inet_addr_fill(&rx->from, s->domain, &from);
 }
 
 /* @rx is the popper's from now on. */
@@ -137,8 +142,7 @@ static void copy_out(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32
 }
 
 /* A datagram of its own out of @len bytes at @off. */
-static void deliver_copy(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t off, uint32_t len,
-			 const struct demi_inet_addr *from)
+static void deliver_copy(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t off, uint32_t len)
 {
 	struct demi_inet *in = u->s.in;
 	uint32_t size = (uint32_t)sizeof(struct demi_udp_rx) + (len ? len : 1);
@@ -158,14 +162,13 @@ static void deliver_copy(struct demi_udp *u, const struct demi_inet_rxpkt *r, ui
 	rx->charge = size;
 	copy_out(rx->data, r->p, off, len);
 	in->ctx->count.copied_bytes += len;
-	set_from(rx, u->s.domain, from);
+	set_from(rx, &u->s, &r->key);
 	in->count.UdpInDatagrams++;
 	add(u, rx);
 }
 
 /* The buffer itself, whose first segment holds all of the datagram. False: it is still the caller's. */
-static bool deliver_buffer(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t len,
-			   const struct demi_inet_addr *from)
+static bool deliver_buffer(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t len)
 {
 	struct demi_inet *in = u->s.in;
 	uint8_t *data = r->p->data + r->off + sizeof(struct demi_udp_hdr);
@@ -176,14 +179,13 @@ static bool deliver_buffer(struct demi_udp *u, const struct demi_inet_rxpkt *r, 
 	rx->data = len ? data : (uint8_t *)rx; /* behind the last byte may be another object */
 	rx->len = len;
 	rx->charge = in->dev->rx_buf_bytes;
-	set_from(rx, u->s.domain, from);
+	set_from(rx, &u->s, &r->key);
 	in->count.UdpInDatagrams++;
 	add(u, rx);
 	return true;
 }
 
-static void deliver_gso(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t len,
-			const struct demi_inet_addr *from)
+static void deliver_gso(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t len)
 {
 	uint32_t size = r->p->gso_size, off = r->off + (uint32_t)sizeof(struct demi_udp_hdr), n;
 
@@ -193,7 +195,7 @@ static void deliver_gso(struct demi_udp *u, const struct demi_inet_rxpkt *r, uin
 	}
 	for (; len; off += n, len -= n) {
 		n = len < size ? len : size;
-		deliver_copy(u, r, off, n, from);
+		deliver_copy(u, r, off, n);
 	}
 }
 
@@ -205,17 +207,15 @@ static bool checksum_ok(struct demi_inet *in, const struct demi_inet_rxpkt *r, c
 	if (demi_inet_csum_known(r))
 		return true;
 	if (!h->check) /* RFC 768: none was made; RFC 8200 8.1: not with IPv6 */
-		return demi_ip_is4(&r->src);
+		return demi_ip_is4(&r->key.remote);
 	if (r->p->flags & DEMI_PKT_F_GSO) /* its headers are not those that were sent */
 		return false;
-	sum = demi_cksum_pseudo(&r->src, &r->dst, IPPROTO_UDP) + demi_cksum_len(len);
+	sum = demi_cksum_pseudo(&r->key.remote, &r->key.local, IPPROTO_UDP) + demi_cksum_len(len);
 	return demi_cksum_fold(demi_cksum_pkt(sum, r->p, r->off, len)) == 0xffff;
 }
 
-void demi_udp_input(struct demi_inet *in, const struct demi_inet_rxpkt *r)
+void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r)
 {
-	struct demi_inet_addr from = { .ip = r->src };
-	struct demi_demux_key k = { .local = r->dst, .remote = r->src };
 	struct demi_inet_sock *s;
 	struct demi_udp_hdr h;
 	uint32_t len;
@@ -226,9 +226,9 @@ void demi_udp_input(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 	len = ntohs(h.len);
 	if (len < sizeof(h) || len > r->len)
 		goto bad;
-	k.lport = h.dport;
-	k.rport = h.sport;
-	s = demi_demux_find(&in->udp, &k);
+	r->key.lport = h.dport;
+	r->key.rport = h.sport;
+	s = demi_demux_find(&in->udp, &r->key);
 	if (__builtin_expect(!s || s->shut_rd, 0)) {
 		in->count.UdpNoPorts++;
 		goto drop;
@@ -237,20 +237,17 @@ void demi_udp_input(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 		in->count.UdpInCsumErrors++;
 		goto bad;
 	}
-	from.port = h.sport;
-	if (demi_ip_is_linklocal(&from.ip))
-		from.scope = s->ifindex;
 	len -= (uint32_t)sizeof(h);
 	if (r->p->flags & DEMI_PKT_F_GSO) {
-		deliver_gso(DEMI_UDP(s), r, len, &from);
+		deliver_gso(DEMI_UDP(s), r, len);
 		goto drop;
 	}
 	if (r->off + sizeof(h) + len > r->p->len ||
 	    (len < in->dev->rx_buf_bytes / COMPACT_BELOW && !DEMI_UDP(s)->ops.head)) {
-		deliver_copy(DEMI_UDP(s), r, r->off + (uint32_t)sizeof(h), len, &from);
+		deliver_copy(DEMI_UDP(s), r, r->off + (uint32_t)sizeof(h), len);
 		goto drop;
 	}
-	if (!deliver_buffer(DEMI_UDP(s), r, len, &from))
+	if (!deliver_buffer(DEMI_UDP(s), r, len))
 		goto drop;
 	demi_inet_drop(in, r->p + 1, r->segs - 1); /* padding */
 	return;
