@@ -281,6 +281,33 @@ static DT_UNUSED int dt_pop(struct dt_queue *q, struct virtio_net_hdr_v1 *hdr, v
 	return dt_wait(q, DT_PATIENCE_MS) ? dt_pop_now(q, hdr, buf, room) : -ETIMEDOUT;
 }
 
+/* Send an IP packet of up to one buffer, with what @hdr says; what tx_done says of it: 0 or -errno. */
+static DT_UNUSED int dt_push(struct dt_queue *q, const struct virtio_net_hdr_v1 *hdr, const void *packet, size_t len)
+{
+	struct demi_queue_kick kick = { .size = sizeof(kick) };
+	uint32_t at = q->base + (q->entries + (q->tx.own & (q->entries - 1))) * DT_BUFFER_BYTES;
+	struct demi_desc done;
+	int err;
+
+	if (len + sizeof(*hdr) > DT_BUFFER_BYTES)
+		return -EMSGSIZE;
+	memcpy(q->ctx->mem + at, hdr, sizeof(*hdr));
+	memcpy(q->ctx->mem + at + sizeof(*hdr), packet, len);
+	dt_ring_put(&q->tx, (struct demi_desc){ .offset = at, .len = (uint32_t)(len + sizeof(*hdr)),
+						.region = (uint16_t)q->ctx->region });
+	err = dt_ioctl(q->fd, DEMI_QUEUE_KICK, &kick);
+	if (err)
+		return err;
+	for (int i = 0; i < DT_PATIENCE_MS && !dt_ring_avail(&q->tx_done); i++)
+		usleep(1000);
+	if (!dt_ring_avail(&q->tx_done))
+		return -ETIMEDOUT;
+	done = dt_ring_take(&q->tx_done);
+	if (done.offset != at)
+		return -EPROTO;
+	return done.flags & DEMI_DESC_F_ERROR ? -(int)done.len : 0;
+}
+
 /* ---- addresses, ports, flows --------------------------------------------------------------- */
 
 /* Numeric, of either family; "fe80::1%veth0" has a scope. NULL: family 0. */
@@ -552,9 +579,13 @@ static DT_UNUSED int dt_netns_enter(int ns)
 	return setns(ns, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
+#define DT_IP_HOST(n) \
+	"link set veth0 addrgenmode none\naddr add 10.0.0." #n "/24 brd + dev veth0\n" \
+	"addr add fd00::" #n "/64 dev veth0 nodad\naddr add fe80::" #n "/64 dev veth0 nodad\nlink set veth0 up"
+
 /*
  * Two hosts: namespaces here and there, joined by veth0 and veth0, 10.0.0.1 and 10.0.0.2, fd00::1 and
- * fd00::2, fe80::1 and fe80::2. The current one is here.
+ * fd00::2, fe80::1 and fe80::2, 02:00:00:00:00:01 and 02:00:00:00:00:02. The current one is here.
  */
 static DT_UNUSED int dt_two_hosts(int *here, int *there)
 {
@@ -564,17 +595,10 @@ static DT_UNUSED int dt_two_hosts(int *here, int *there)
 	*here = dt_netns();
 	if (*here < 0)
 		return *here;
-	if (dt_ip("link add veth0 type veth peer name veth0 netns /proc/self/fd/%d\n"
-		  "link set veth0 addrgenmode none\n"
-		  "addr add 10.0.0.1/24 brd + dev veth0\naddr add fd00::1/64 dev veth0 nodad\n"
-		  "addr add fe80::1/64 dev veth0 nodad\nlink set veth0 up",
-		  *there))
-		return -EINVAL;
-	if (dt_netns_enter(*there) ||
-	    dt_ip("link set veth0 addrgenmode none\naddr add 10.0.0.2/24 brd + dev veth0\n"
-		  "addr add fd00::2/64 dev veth0 nodad\n"
-		  "addr add fe80::2/64 dev veth0 nodad\nlink set veth0 up\nroute add default via 10.0.0.1\n"
-		  "route add default via fd00::1"))
+	if (dt_ip("link add veth0 address 02:00:00:00:00:01 type veth"
+		  " peer name veth0 address 02:00:00:00:00:02 netns /proc/self/fd/%d\n" DT_IP_HOST(1), *there) ||
+	    dt_netns_enter(*there) || dt_ip(DT_IP_HOST(2) "\nroute add default via 10.0.0.1\n"
+					    "route add default via fd00::1"))
 		return -EINVAL;
 	return dt_netns_enter(*here);
 }
