@@ -66,7 +66,7 @@ check-debug:
 
 ## bench: measure, print a table and write BUILD/figures.json
 bench:
-	$(call deps,build bench)
+	$(call deps,build check bench)
 	$(SUB) all
 	$(Q)BUILD=$(BUILD) scripts/bench
 
