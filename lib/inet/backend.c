@@ -12,13 +12,18 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 
+/* While spinning the clock is read once in so many rounds, if anything is timed at all. */
+#define CLOCK_EVERY 16
+
 /* How long to sleep on a device that cannot wake. */
 #define POLL_NS 50000
 
 struct demi_inet_backend {
 	struct demi_backend b;
 	struct demi_inet in;
-	struct demi_timer poll_timer; /* ends a sleep on a device without wake fd */
+	struct demi_timer timer; /* ends a sleep: the stack's deadline, or a device without wake fd */
+	uint32_t polls;
+	bool armed;
 	uint32_t dev_route_gen;
 };
 
@@ -80,6 +85,10 @@ static void backend_flush(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
 
+	if (demi_inet_wants_run(&ib->in)) {
+		ib->in.now_ns = demi_now_ns();
+		demi_inet_run(&ib->in);
+	}
 	if (!ib->in.txq.head || ib->in.dead)
 		return;
 	transmit(ib);
@@ -96,6 +105,7 @@ static __attribute__((noinline)) void received(struct demi_inet_backend *ib, str
 		gone(ib, n);
 		return;
 	}
+	in->now_ns = demi_now_ns();
 	demi_inet_input(in, pkts, (uint32_t)n);
 	for (uint32_t i = 0; i < in->nrecycle; i++)
 		in->dev->ops->rx_recycle(in->dev, in->recycle[i]);
@@ -105,6 +115,45 @@ static __attribute__((noinline)) void received(struct demi_inet_backend *ib, str
 	}
 	if (in->nrecycle)
 		kick(ib);
+}
+
+/* The stack's timers, in turn with everything else. */
+static inline void look_at_clock(struct demi_inet_backend *ib)
+{
+	uint64_t deadline_ns = demi_inet_deadline(&ib->in);
+
+	if (deadline_ns == UINT64_MAX || (ib->b.ctx->spinning && ++ib->polls % CLOCK_EVERY))
+		return;
+	ib->in.now_ns = demi_now_ns();
+	if (deadline_ns <= ib->in.now_ns)
+		demi_inet_run(&ib->in);
+}
+
+/*
+ * A sleep ends when something of the stack is due, or because the device cannot wake. Set again after each poll of a
+ * sleeper: what came in or was done in the one before the sleep may have changed the deadline, or used it up.
+ */
+static void set_timer(struct demi_inet_backend *ib)
+{
+	uint64_t deadline_ns = demi_inet_deadline(&ib->in);
+	int err = 0;
+
+	if (ib->in.dev->wake_fd < 0) {
+		uint64_t again_ns = demi_now_ns() + POLL_NS;
+
+		deadline_ns = again_ns < deadline_ns ? again_ns : deadline_ns;
+	}
+	if (deadline_ns == UINT64_MAX)
+		demi_timer_cancel(&ib->b.ctx->timers, &ib->timer);
+	else
+		err = demi_timer_set(&ib->b.ctx->timers, &ib->timer, deadline_ns);
+	if (err)
+		demi_warn("inet: timer: %s", strerror(-err));
+}
+
+/* It has ended a sleep; the poll that follows does the work. */
+static void timer_due(struct demi_timer *t)
+{
 }
 
 static void backend_poll(struct demi_backend *b)
@@ -118,30 +167,16 @@ static void backend_poll(struct demi_backend *b)
 		return;
 	if (ib->in.flying.head)
 		reap(ib);
-	if (__builtin_expect(ib->in.txq.head && !ib->in.dead, 0))
+	look_at_clock(ib);
+	if (__builtin_expect(ib->in.txq.head || demi_inet_wants_run(&ib->in), 0))
 		backend_flush(b);
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
 	n = dev->ops->rx(dev, pkts, DEMI_INET_BURST);
 	if (n)
 		received(ib, pkts, n);
-}
-
-static void poll_later(struct demi_inet_backend *ib)
-{
-	int err = demi_timer_set(&ib->b.ctx->timers, &ib->poll_timer, demi_now_ns() + POLL_NS);
-
-	if (err)
-		demi_warn("inet: timer: %s", strerror(-err));
-}
-
-/*
- * A sleep ends, and the poll that follows it looks at the device. It may be due already in the poll before the
- * sleep, which then has to end all the same.
- */
-static void poll_again(struct demi_timer *t)
-{
-	poll_later((struct demi_inet_backend *)((char *)t - offsetof(struct demi_inet_backend, poll_timer)));
+	if (__builtin_expect(ib->armed && !ib->in.dead, 0))
+		set_timer(ib);
 }
 
 static void backend_arm(struct demi_backend *b)
@@ -151,10 +186,10 @@ static void backend_arm(struct demi_backend *b)
 
 	if (ib->in.dead)
 		return;
-	if (ib->in.dev->wake_fd < 0) {
-		poll_later(ib);
+	ib->armed = true;
+	set_timer(ib);
+	if (ib->in.dev->wake_fd < 0)
 		return;
-	}
 	err = ib->in.dev->ops->arm(ib->in.dev);
 	if (err < 0)
 		gone(ib, err);
@@ -164,11 +199,11 @@ static void backend_disarm(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
 
+	ib->armed = false;
+	demi_timer_cancel(&b->ctx->timers, &ib->timer);
 	if (ib->in.dead)
 		return;
-	if (ib->in.dev->wake_fd < 0)
-		demi_timer_cancel(&b->ctx->timers, &ib->poll_timer);
-	else
+	if (ib->in.dev->wake_fd >= 0)
 		ib->in.dev->ops->disarm(ib->in.dev);
 }
 
@@ -182,7 +217,7 @@ static void backend_destroy(struct demi_backend *b)
 	struct demi_inet_backend *ib = backend_of(b);
 	struct demi_pktdev *dev = ib->in.dev;
 
-	demi_timer_cancel(&b->ctx->timers, &ib->poll_timer);
+	demi_timer_cancel(&b->ctx->timers, &ib->timer);
 	if (dev->wake_fd >= 0 && !ib->in.dead)
 		demi_ctx_wake_del(b->ctx, dev->wake_fd);
 	/* first the device, then the memory that it may use */
@@ -238,16 +273,21 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	ib->b.ops = &ops;
 	ib->b.poll = ops.poll;
 	ib->b.ctx = ctx;
-	ib->poll_timer.fn = poll_again;
+	ib->timer.fn = timer_due;
 	ib->dev_route_gen = dev->route_gen;
 	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
-	if (!err && dev->wake_fd >= 0)
+	if (err)
+		goto err_free;
+	if (dev->wake_fd >= 0)
 		err = demi_ctx_wake_add(ctx, dev->wake_fd, EPOLLIN);
-	if (err) {
-		demi_demux_destroy(&ib->in.udp);
-		free(ib);
-		return err;
-	}
+	if (err)
+		goto err_stack;
 	*out = &ib->b;
 	return 0;
+
+err_stack:
+	demi_inet_exit(&ib->in);
+err_free:
+	free(ib);
+	return err;
 }

@@ -45,7 +45,40 @@
 	X(UdpRcvbufErrors)                                                                                             \
 	X(UdpMemErrors)                                                                                                \
 	X(UdpOutDatagrams)                                                                                             \
-	X(UdpSndbufErrors)
+	X(UdpSndbufErrors)                                                                                             \
+	X(TcpActiveOpens)											       \
+	X(TcpPassiveOpens)											       \
+	X(TcpAttemptFails)											       \
+	X(TcpEstabResets)											       \
+	X(TcpCurrEstab)												       \
+	X(TcpInSegs)												       \
+	X(TcpOutSegs)												       \
+	X(TcpRetransSegs)											       \
+	X(TcpInErrs)												       \
+	X(TcpOutRsts)												       \
+	X(TcpInCsumErrors)											       \
+	X(TcpExtSyncookiesSent)											       \
+	X(TcpExtSyncookiesRecv)											       \
+	X(TcpExtSyncookiesFailed)										       \
+	X(TcpExtListenOverflows)										       \
+	X(TcpExtTW)												       \
+	X(TcpExtTWRecycled)											       \
+	X(TcpExtTCPTimeWaitOverflow)										       \
+	X(TcpExtPAWSEstab)											       \
+	X(TcpExtTCPFastRecovery)										       \
+	X(TcpExtTCPTimeouts)											       \
+	X(TcpExtTCPSpuriousRTOs)										       \
+	X(TcpExtTCPLossProbes)											       \
+	X(TcpExtTCPLossProbeRecovery)										       \
+	X(TcpExtTCPDSACKRecv)											       \
+	X(TcpExtTCPOFOQueue)											       \
+	X(TcpExtTCPOFODrop)											       \
+	X(TcpExtTCPChallengeACK)										       \
+	X(TcpExtTCPAbort)											       \
+	X(TcpExtTCPAbortOnData)											       \
+	X(TcpExtTCPKeepAlive)											       \
+	X(TcpExtTCPWinProbe)											       \
+	X(TcpExtTCPMTUPFail)
 
 struct demi_inet_counters {
 #define DEMI_INET_COUNTER_FIELD(name) uint64_t name;

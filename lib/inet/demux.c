@@ -11,7 +11,7 @@
 #define MAX_LINES (1U << 22)
 
 /* NH (Black et al., UMAC): two different keys meet with probability 2^-32 for who does not know the secret. */
-static uint32_t hash(const struct demi_demux *d, const struct demi_demux_key *k)
+static inline uint32_t hash(const struct demi_demux *d, const struct demi_demux_key *k)
 {
 	uint64_t ports = (uint64_t)k->lport << 16 | k->rport;
 	uint64_t h = (k->local.q[0] + d->key[0]) * (k->local.q[1] + d->key[1]);
@@ -19,6 +19,11 @@ static uint32_t hash(const struct demi_demux *d, const struct demi_demux_key *k)
 	h += (k->remote.q[0] + d->key[2]) * (k->remote.q[1] + d->key[3]);
 	h += (ports + d->key[4]) * d->key[5];
 	return (uint32_t)(h >> 32);
+}
+
+uint32_t demi_demux_hash(const struct demi_demux *d, const struct demi_demux_key *k)
+{
+	return hash(d, k);
 }
 
 static bool key_equal(const struct demi_demux_key *a, const struct demi_demux_key *b)

@@ -35,6 +35,9 @@ struct demi_demux_key {
 	uint16_t lport, rport;
 };
 
+/* Keyed: for tables beside this one. */
+uint32_t demi_demux_hash(const struct demi_demux *d, const struct demi_demux_key *k);
+
 int demi_demux_init(struct demi_demux *d, const uint64_t key[6]);
 void demi_demux_destroy(struct demi_demux *d);
 

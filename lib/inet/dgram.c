@@ -16,21 +16,13 @@
 
 /* ---- headers ---- */
 
-/* Two datagrams to one place that may be cut into fragments have different numbers for as long as possible. */
-static uint16_t next_id(struct demi_inet *in, const struct demi_inet_path *path)
-{
-	uint64_t h = (path->dst.ip.q[1] + in->id_key[0]) * (path->src.q[1] + in->id_key[1]);
-
-	return in->ids[h >> 56]++;
-}
-
 static void put_ip4(struct demi_inet *in, const struct demi_inet_sock *s, const struct demi_inet_path *path,
 		    uint8_t *to, uint32_t total)
 {
 	struct demi_ip4_hdr h = { .ver_ihl = 0x45, .tos = s->tos, .tot_len = htons((uint16_t)total) };
 	bool df = s->pmtudisc4 == IP_PMTUDISC_DO || (s->pmtudisc4 != IP_PMTUDISC_DONT && total <= path->mtu_bytes);
 
-	h.id = next_id(in, path);
+	h.id = demi_inet_next_id(in, &path->src, &path->dst.ip);
 	h.frag_off = df ? htons(DEMI_IP4_DF) : 0;
 	h.ttl = demi_ip_is_multicast(&path->dst.ip) ? s->mc_ttl : s->ttl;
 	h.proto = s->proto;

@@ -100,6 +100,11 @@ void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 		demi_udp_input(in, &r);
 		return;
 	}
+	if (r.proto == IPPROTO_TCP) {
+		in->count.Ip6InDelivers++;
+		demi_tcp_input(in, &r);
+		return;
+	}
 	if (r.proto == IPPROTO_ICMPV6) {
 		in->count.Ip6InDelivers++;
 		demi_icmp6_input(in, &r);

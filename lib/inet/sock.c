@@ -3,6 +3,7 @@
 #include "inet/sock.h"
 
 #include "core/config.h"
+#include "inet/tcp_stack.h"
 
 #include <netinet/ip.h>
 #include <string.h>
@@ -16,6 +17,8 @@ int demi_inet_socket(struct demi_inet *in, int domain, int type, int protocol, s
 		return -in->dead;
 	if (domain != AF_INET && domain != AF_INET6)
 		return -EAFNOSUPPORT;
+	if (type == SOCK_STREAM)
+		return protocol && protocol != IPPROTO_TCP ? -EPROTONOSUPPORT : demi_tcp_create(in, domain, q_out);
 	if (type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
 	if (protocol && protocol != IPPROTO_UDP)
@@ -23,11 +26,8 @@ int demi_inet_socket(struct demi_inet *in, int domain, int type, int protocol, s
 	return demi_udp_create(in, domain, q_out);
 }
 
-int demi_inet_sock_init(struct demi_inet_sock *s, struct demi_inet *in, int domain, uint8_t proto,
-			const struct demi_queue_ops *ops)
+void demi_inet_sock_setup(struct demi_inet_sock *s, struct demi_inet *in, int domain, uint8_t proto)
 {
-	int err;
-
 	s->in = in;
 	s->domain = (uint8_t)domain;
 	s->proto = proto;
@@ -37,10 +37,23 @@ int demi_inet_sock_init(struct demi_inet_sock *s, struct demi_inet *in, int doma
 	s->ttl = s->hops = IPDEFTTL;
 	s->mc_ttl = s->mc_hops = 1;
 	s->pmtudisc4 = s->pmtudisc6 = IP_PMTUDISC_WANT;
+}
+
+int demi_inet_sock_init(struct demi_inet_sock *s, struct demi_inet *in, int domain, uint8_t proto,
+			const struct demi_queue_ops *ops)
+{
+	int err;
+
+	demi_inet_sock_setup(s, in, domain, proto);
 	err = demi_queue_install(in->ctx, &s->q, ops);
 	if (!err)
 		demi_inet_link_add(&in->socks, &s->all);
 	return err;
+}
+
+static struct demi_demux *demux_of(struct demi_inet_sock *s)
+{
+	return s->proto == IPPROTO_TCP ? &s->in->tcp->demux : &s->in->udp;
 }
 
 int demi_inet_sock_hash(struct demi_inet_sock *s)
@@ -57,7 +70,7 @@ int demi_inet_sock_hash(struct demi_inet_sock *s)
 	} else if (!demi_ip_is_any(&s->local.ip)) {
 		k->local = s->local.ip;
 	}
-	err = demi_demux_add(&s->in->udp, s);
+	err = demi_demux_add(demux_of(s), s);
 	s->hashed = !err;
 	return err;
 }
@@ -65,7 +78,7 @@ int demi_inet_sock_hash(struct demi_inet_sock *s)
 void demi_inet_sock_unhash(struct demi_inet_sock *s)
 {
 	if (s->hashed)
-		demi_demux_del(&s->in->udp, s);
+		demi_demux_del(demux_of(s), s);
 	s->hashed = false;
 }
 

@@ -72,6 +72,11 @@ static inline uint8_t demi_ip_family(const struct demi_ip *a)
 int demi_inet_socket(struct demi_inet *in, int domain, int type, int protocol, struct demi_queue **q_out);
 int demi_udp_create(struct demi_inet *in, int domain, struct demi_queue **q_out);
 
+int demi_tcp_create(struct demi_inet *in, int domain, struct demi_queue **q_out);
+
+/* What all sockets begin with. */
+void demi_inet_sock_setup(struct demi_inet_sock *s, struct demi_inet *in, int domain, uint8_t proto);
+
 /* Zeroed but for what the caller set; installs the queue. */
 int demi_inet_sock_init(struct demi_inet_sock *s, struct demi_inet *in, int domain, uint8_t proto,
 			const struct demi_queue_ops *ops);

@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "heap/heap.h"
 #include "inet/sock.h"
+#include "inet/tcp_stack.h"
 #include "inet/tx.h"
 
 #include <string.h>
@@ -21,6 +22,8 @@ static uint32_t zc_min(const struct demi_pktdev *dev)
 int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktdev *dev,
 		   const struct demi_inet_secrets *secrets)
 {
+	int err;
+
 	/* without ARP, neighbour discovery and ports of its own the stack needs a device that has all that */
 	if (!(dev->caps & DEMI_PKTDEV_C_L3) || dev->tx_segs_max < DEMI_INET_TX_SEGS)
 		return -EOPNOTSUPP;
@@ -33,7 +36,35 @@ int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktde
 	memcpy(in->id_key, secrets->id_key, sizeof(in->id_key));
 	memcpy(in->ids, secrets->ids, sizeof(in->ids));
 	demi_inet_link_init(&in->socks);
-	return demi_demux_init(&in->udp, secrets->demux);
+	err = demi_demux_init(&in->udp, secrets->demux);
+	if (err)
+		return err;
+	err = demi_tcp_init(in, secrets);
+	if (err)
+		demi_demux_destroy(&in->udp);
+	return err;
+}
+
+bool demi_inet_wants_run(const struct demi_inet *in)
+{
+	return demi_tcp_wants_run(in);
+}
+
+void demi_inet_run(struct demi_inet *in)
+{
+	demi_tcp_run(in);
+}
+
+uint64_t demi_inet_deadline(const struct demi_inet *in)
+{
+	return demi_tcp_deadline(in);
+}
+
+uint16_t demi_inet_next_id(struct demi_inet *in, const struct demi_ip *src, const struct demi_ip *dst)
+{
+	uint64_t h = (dst->q[1] + in->id_key[0]) * (src->q[1] + in->id_key[1]);
+
+	return in->ids[h >> 56]++;
 }
 
 static void end_all(struct demi_inet *in, struct demi_inet_txlist *l, int err)
@@ -53,6 +84,7 @@ void demi_inet_exit(struct demi_inet *in)
 
 		demi_queue_close(&s->q); /* nothing of it is under way: it takes itself off the list */
 	}
+	demi_tcp_exit(in);
 	demi_inet_tx_cache_free(in);
 	demi_demux_destroy(&in->udp);
 }
@@ -64,6 +96,7 @@ void demi_inet_device_gone(struct demi_inet *in, int err)
 	end_all(in, &in->flying, err);
 	for (struct demi_inet_link *l = in->socks.next; l != &in->socks; l = l->next)
 		demi_udp_fail_ops((struct demi_inet_sock *)((char *)l - offsetof(struct demi_inet_sock, all)), err);
+	demi_tcp_device_gone(in, err);
 }
 
 void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t segs)

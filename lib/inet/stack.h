@@ -9,6 +9,7 @@
  *	demi_inet_input()	a burst that a device has received; `recycle` then holds buffers to give back
  *	demi_inet_output()	packets for a device's tx(); demi_inet_taken() says how many of them it took
  *	demi_inet_done()	what a device's tx_done() gave
+ *	demi_inet_run()		with the time in now_ns: after a burst or calls, and at demi_inet_deadline()
  *
  * Of the device the stack itself calls only buf_alloc and the control entries (port.c). It reads no clock, and orders
  * nothing by address: the same trace gives the same output.
@@ -21,12 +22,14 @@
 
 struct demi_ctx;
 struct demi_inet_tx;
+struct demi_tcp_stack;
 
 /* Entries of one burst, in and out. */
 #define DEMI_INET_BURST 64
 
 struct demi_inet_secrets {
 	uint64_t demux[6];
+	uint64_t tcp[2];
 	uint64_t id_key[2];
 	uint16_t ids[256];
 };
@@ -53,7 +56,9 @@ struct demi_inet {
 	struct demi_inet_tx *tx_cache; /* of the usual size */
 	uint32_t tx_cached;
 
+	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
 	struct demi_demux udp;
+	struct demi_tcp_stack *tcp;
 	uint32_t nrecycle;
 	void *recycle[DEMI_INET_BURST]; /* received buffers that nobody needs */
 
@@ -79,6 +84,11 @@ void demi_inet_input(struct demi_inet *in, struct demi_pkt *pkts, uint32_t n);
 uint32_t demi_inet_output(const struct demi_inet *in, struct demi_pkt *pkts, uint32_t max);
 void demi_inet_taken(struct demi_inet *in, uint32_t entries);
 void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint32_t n);
+
+/* Does anything wait for demi_inet_run(), whatever the time? */
+bool demi_inet_wants_run(const struct demi_inet *in);
+void demi_inet_run(struct demi_inet *in);
+uint64_t demi_inet_deadline(const struct demi_inet *in);
 
 /* The device is gone for good: pops fail and everything after this does with @err (positive). */
 void demi_inet_device_gone(struct demi_inet *in, int err);
@@ -106,8 +116,12 @@ struct demi_inet_rxpkt {
 void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
 void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
 void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r);
+void demi_tcp_input(struct demi_inet *in, struct demi_inet_rxpkt *r);
 void demi_icmp4_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
+
+/* The identification of an IPv4 packet that may be cut (RFC 6864): different for as long as possible. */
+uint16_t demi_inet_next_id(struct demi_inet *in, const struct demi_ip *src, const struct demi_ip *dst);
 
 /* Give back received segments. */
 void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t segs);

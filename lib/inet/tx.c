@@ -3,6 +3,7 @@
 
 #include "heap/heap.h"
 #include "inet/sock.h"
+#include "inet/tcp.h"
 
 #include <string.h>
 
@@ -53,6 +54,7 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 	}
 	tx->op = NULL;
 	tx->lent = 0;
+	tx->tcp = false;
 	tx->segs = 1;
 	tx->pkt[0] = (struct demi_pkt){ .data = tx->room + head, .len = hdr, .cookie = (uintptr_t)tx };
 	return tx;
@@ -147,6 +149,10 @@ void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct d
 	struct demi_inet_sock *s = tx->s;
 
 	list_del(l, tx);
+	if (tx->tcp) {
+		demi_tcp_frame_done(in, tx, err);
+		return;
+	}
 	for (uint32_t i = 1; tx->lent >> i; i++) {
 		if (tx->lent & 1U << i)
 			demi_heap_unlend(tx->pkt[i].data);

@@ -24,6 +24,7 @@ struct demi_inet_tx {
 	uint16_t lent; /* a bit for each entry whose memory is */
 	uint8_t segs;
 	bool usual; /* of the usual size */
+	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */
 };

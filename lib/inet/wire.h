@@ -35,6 +35,25 @@ struct demi_udp_hdr {
 	uint16_t sport, dport, len, check;
 } DEMI_WIRE;
 
+/* RFC 9293, 3.1 */
+struct demi_tcp_hdr {
+	uint16_t sport, dport;
+	uint32_t seq, ack;
+	uint8_t doff, flags; /* doff: in the upper half, in words of 4 bytes */
+	uint16_t wnd, check, urg;
+} DEMI_WIRE;
+
+enum demi_tcp_flags {
+	DEMI_TH_FIN = 1 << 0,
+	DEMI_TH_SYN = 1 << 1,
+	DEMI_TH_RST = 1 << 2,
+	DEMI_TH_PSH = 1 << 3,
+	DEMI_TH_ACK = 1 << 4,
+	DEMI_TH_URG = 1 << 5,
+	DEMI_TH_ECE = 1 << 6, /* RFC 3168 */
+	DEMI_TH_CWR = 1 << 7,
+};
+
 /* RFC 792, RFC 4443: of errors; the packet that caused them follows */
 struct demi_icmp_hdr {
 	uint8_t type, code;

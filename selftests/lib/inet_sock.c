@@ -16,7 +16,7 @@ static void test_make(void)
 {
 	int qd = -1;
 
-	CHECK_EQ(demi_socket(&qd, AF_INET, SOCK_STREAM, 0), ESOCKTNOSUPPORT);
+	CHECK_EQ(demi_socket(&qd, AF_INET, SOCK_SEQPACKET, 0), ESOCKTNOSUPPORT);
 	CHECK_EQ(demi_socket(&qd, AF_INET, SOCK_RAW, 0), ESOCKTNOSUPPORT);
 	CHECK_EQ(demi_socket(&qd, AF_UNIX, SOCK_DGRAM, 0), EAFNOSUPPORT);
 	CHECK_EQ(demi_socket(&qd, AF_INET, SOCK_DGRAM, IPPROTO_TCP), EPROTONOSUPPORT);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_INET_TCP_STACK_H
+#define DEMI_INET_TCP_STACK_H
+
+/* What all TCP connections of a stack share. */
+
+#include "inet/tcp.h"
+#include "inet/tcp_timewait.h"
+
+#define DEMI_TCP_REQ_BUCKETS 256 /* a power of two */
+#define DEMI_TCP_REQS_MAX 4096 /* half-open connections of all listeners: beyond them cookies (RFC 4987) */
+
+/* A SYN that was answered: half open. */
+struct demi_tcp_req {
+	struct demi_tcp_req *next; /* in its bucket */
+	struct demi_tcp *l;
+	struct demi_tcp_req *lnext, *lprev; /* of its listener */
+	struct demi_demux_key key;
+	struct demi_timer timer;
+	uint32_t iss, irs, ts_recent;
+	uint32_t mtu_bytes;
+	uint32_t wnd; /* that the SYN+ACK advertised */
+	uint64_t sent_ns;
+	struct demi_tcp_opts o; /* of the SYN */
+	uint8_t retries, tos;
+	bool ecn;
+};
+
+struct demi_tcp_stack {
+	struct demi_demux demux;
+	struct demi_timers timers;
+	struct demi_inet_link out, delack; /* connections */
+	struct demi_inet_link all; /* by demi_inet_sock.all */
+	struct demi_tcp_chunk *chunk_cache;
+	struct demi_tcp_rec *rec_cache;
+	struct demi_tcp_rx *rx_cache;
+	uint32_t chunk_cached, rec_cached, rx_cached;
+	uint64_t key[2]; /* of tcp_isn.c */
+
+	struct demi_tcp_port **ports; /* by index; NULL: free */
+	uint32_t nports;
+
+	struct demi_tcp_req *reqs[DEMI_TCP_REQ_BUCKETS];
+	uint32_t nreqs;
+	struct demi_tcp_tw_table tw;
+
+	/* RFC 5961 10: how many challenges this second still has */
+	uint64_t challenge_ns;
+	uint32_t challenges;
+	uint64_t cookie_ns; /* when the last one was sent; 0: never */
+};
+
+int demi_tcp_init(struct demi_inet *in, const struct demi_inet_secrets *secrets);
+void demi_tcp_exit(struct demi_inet *in);
+void demi_tcp_device_gone(struct demi_inet *in, int err);
+
+/* The time is in->now_ns: timers that are due, acknowledgements that are, and everything there is to send. */
+void demi_tcp_run(struct demi_inet *in);
+/* When it must be called; UINT64_MAX: only after the next packet or call. */
+uint64_t demi_tcp_deadline(const struct demi_inet *in);
+
+static inline bool demi_tcp_wants_run(const struct demi_inet *in)
+{
+	return in->tcp->out.next != &in->tcp->out;
+}
+
+void demi_tcp_chunk_cache_free(struct demi_inet *in);
+void demi_tcp_rec_cache_free(struct demi_inet *in);
+void demi_tcp_rx_cache_free(struct demi_inet *in);
+
+void demi_tcp_req_free(struct demi_inet *in, struct demi_tcp_req *q);
+
+static inline struct demi_tcp *demi_tcp_of_out(struct demi_inet_link *l)
+{
+	return (struct demi_tcp *)((char *)l - offsetof(struct demi_tcp, out));
+}
+
+static inline struct demi_tcp *demi_tcp_of_delack(struct demi_inet_link *l)
+{
+	return (struct demi_tcp *)((char *)l - offsetof(struct demi_tcp, delack));
+}
+
+#endif /* DEMI_INET_TCP_STACK_H */
