@@ -61,10 +61,12 @@ void demi_ring_kick_again(struct demi_ring_dev *rd)
 
 static void want_out(struct demi_ring_dev *rd, bool want)
 {
+	struct epoll_event ev = { .events = EPOLLIN | (want ? EPOLLOUT : 0), .data.fd = rd->q.fd };
+
 	if (rd->want_out == want)
 		return;
-	demi_ctx_wake_del(rd->dev.ctx, rd->q.fd);
-	if (!demi_ctx_wake_add(rd->dev.ctx, rd->q.fd, EPOLLIN | (want ? EPOLLOUT : 0)))
+	/* the stack has added it: core/backend.h */
+	if (!epoll_ctl(rd->dev.ctx->epoll_fd, EPOLL_CTL_MOD, rd->q.fd, &ev))
 		rd->want_out = want;
 }
 
@@ -110,7 +112,6 @@ static void ring_destroy(struct demi_pktdev *d)
 {
 	struct demi_ring_dev *rd = demi_ring_dev(d);
 
-	want_out(rd, false);
 	demi_kqueue_close(&rd->q);
 	demi_ring_ports_destroy(rd);
 	demi_ring_rx_destroy(rd);
