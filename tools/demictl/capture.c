@@ -98,9 +98,6 @@ static int open_file(struct capture *cap, uint32_t kind)
 							 PCAP_TSTAMP_PRECISION_NANO);
 	if (!cap->pcap)
 		return ctl_fail(cap->c, -ENOMEM, NULL, "%s", name);
-	if (!strcmp(name, "-") && isatty(STDOUT_FILENO))
-		return ctl_fail(cap->c, 0, "pipe it: demictl capture QUEUE -w - | tcpdump -n -r -",
-				"packets are not for a terminal");
 	cap->out = pcap_dump_open(cap->pcap, name);
 	return cap->out ? 0 : ctl_fail(cap->c, 0, NULL, "%s", pcap_geterr(cap->pcap));
 }
@@ -233,21 +230,22 @@ static int finish(const struct capture *cap, int ret, uint64_t lost_before)
 	return ret ? ctl_fail(cap->c, ret, NULL, "%s", cap->c->o.file) : 0;
 }
 
+/* The file comes last: where nothing can be captured none is made. */
 static int run_on(struct capture *cap)
 {
 	struct demi_queue_info q;
 	uint64_t lost;
 	int ret;
 
+	if (!strcmp(cap->c->o.file, "-") && isatty(STDOUT_FILENO))
+		return ctl_fail(cap->c, 0, "pipe it: demictl capture QUEUE -w - | tcpdump -n -r -",
+				"packets are not for a terminal");
 	ret = ctl_queue(cap->c, cap->c->o.args[0], &q);
 	if (ret)
 		return ret;
 	cap->of = q.queue_id;
 	if (q.kind == DEMI_QUEUE_CAPTURE)
 		return ctl_fail(cap->c, 0, NULL, "queue %u is a capture queue itself", q.queue_id);
-	ret = open_file(cap, q.kind);
-	if (ret)
-		return ret;
 	ret = open_queue(cap);
 	if (ret)
 		return ctl_fail(cap->c, ret, hint_of(ret), "a capture queue");
@@ -258,7 +256,8 @@ static int run_on(struct capture *cap)
 	ret = start(cap, cap->c->o.direction);
 	if (ret)
 		return ctl_fail(cap->c, ret, hint_of(ret), "capture queue %u", q.queue_id);
-	return finish(cap, loop(cap), lost);
+	ret = open_file(cap, q.kind);
+	return ret ? ret : finish(cap, loop(cap), lost);
 }
 
 static int run(struct ctl *c)
