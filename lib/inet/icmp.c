@@ -45,8 +45,11 @@ static void report(struct demi_inet *in, const struct demi_ip *src, const struct
 	k.lport = h.sport;
 	k.rport = h.dport;
 	s = demi_demux_find(&in->udp, &k);
-	if (s)
-		demi_udp_error(s, m->err, m->hard);
+	if (!s)
+		return;
+	if (m->err == EMSGSIZE) /* the path's MTU is known better now, by the kernel */
+		demi_inet_routes_changed(in);
+	demi_udp_error(s, m->err, m->hard);
 }
 
 static bool meaning4(struct demi_inet *in, const struct demi_icmp_hdr *h, struct meaning *m)
@@ -57,8 +60,6 @@ static bool meaning4(struct demi_inet *in, const struct demi_icmp_hdr *h, struct
 		if (h->code >= sizeof(unreach4) / sizeof(unreach4[0]))
 			return false;
 		*m = unreach4[h->code];
-		if (h->code == ICMP_FRAG_NEEDED) /* the path's MTU is known better now, by the kernel */
-			demi_inet_routes_changed(in);
 		return true;
 	case ICMP_TIME_EXCEEDED:
 		in->count.IcmpInTimeExcds++;
@@ -131,7 +132,6 @@ static bool meaning6(struct demi_inet *in, const struct demi_icmp_hdr *h, struct
 		return true;
 	case ICMP6_PACKET_TOO_BIG:
 		in->count.Icmp6InPktTooBigs++;
-		demi_inet_routes_changed(in);
 		*m = (struct meaning){ EMSGSIZE, false };
 		return true;
 	case ICMP6_TIME_EXCEEDED:

@@ -190,6 +190,12 @@ void demi_inet_taken(struct demi_inet *in, uint32_t entries)
 	}
 }
 
+/* Was it something that another question about the route could answer? */
+static bool about_route(int err)
+{
+	return err != ENOBUFS && err != ENOMEM && err != EAGAIN;
+}
+
 void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
@@ -197,7 +203,8 @@ void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint
 
 		if (done[i].err) {
 			in->count.IpOutDiscards++;
-			demi_inet_routes_changed(in);
+			if (about_route(done[i].err))
+				demi_inet_routes_changed(in);
 		}
 		demi_inet_tx_end(in, &in->flying, tx, done[i].err);
 	}
