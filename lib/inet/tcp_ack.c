@@ -56,9 +56,21 @@ void demi_tcp_acked_fast(struct demi_tcp *t, uint32_t ack)
 		demi_tcp_want_output(t);
 }
 
-/* Records that are acknowledged, whole or in part. The time that the newest of them took, or 0. */
-static uint64_t clean(struct demi_tcp *t, uint32_t ack, struct demi_tcp_delivery *d)
+/*
+ * RFC 7323 4.1, RFC 3522: what was sent again can be timed, too, if the timestamp that comes back shows that it was the
+ * last transmission that arrived. An older one says nothing: its acknowledgement may have been lost.
+ */
+static bool echoes(const struct demi_tcp *t, const struct demi_tcp_in *i, uint64_t sent_ns)
 {
+	uint32_t sent = (uint32_t)(sent_ns / DEMI_TCP_MS) + t->ts_offset;
+
+	return t->ts_ok && i->o.ts && seq_leq(sent, i->o.tsecr);
+}
+
+/* Records that are acknowledged, whole or in part. The time that the newest of them took, or 0. */
+static uint64_t clean(struct demi_tcp *t, const struct demi_tcp_in *i, struct demi_tcp_delivery *d)
+{
+	uint32_t ack = i->ack;
 	struct demi_tcp_rec *rec;
 	uint64_t rtt_ns = 0;
 
@@ -69,10 +81,11 @@ static uint64_t clean(struct demi_tcp *t, uint32_t ack, struct demi_tcp_delivery
 			d->sacked_before += n;
 		else
 			demi_tcp_rack_delivered(t, rec);
-		if (!(rec->flags & (DEMI_TCP_REC_EVER | DEMI_TCP_REC_SACKED))) {
+		if (!(rec->flags & (DEMI_TCP_REC_EVER | DEMI_TCP_REC_SACKED)))
 			d->orig = true;
+		if (!(rec->flags & DEMI_TCP_REC_SACKED) &&
+		    (!(rec->flags & DEMI_TCP_REC_EVER) || echoes(t, i, rec->sent_ns)))
 			rtt_ns = t->s.in->now_ns - rec->sent_ns + 1;
-		}
 		if (rec->end != rec->seq + n) {
 			if (rec->flags & DEMI_TCP_REC_SACKED)
 				t->sacked_out -= n;
@@ -86,17 +99,6 @@ static uint64_t clean(struct demi_tcp *t, uint32_t ack, struct demi_tcp_delivery
 		demi_tcp_rec_del(t, rec);
 	}
 	return rtt_ns;
-}
-
-/* RFC 7323 4.1: what was sent twice can be timed, too, if coarsely. */
-static uint64_t rtt_of_echo(const struct demi_tcp *t, const struct demi_tcp_in *i)
-{
-	uint32_t ms;
-
-	if (!t->ts_ok || !i->o.ts || !i->o.tsecr)
-		return 0;
-	ms = demi_tcp_ts_now(t->s.in) + t->ts_offset - i->o.tsecr;
-	return ms > DEMI_TCP_RTO_MAX_US / 1000 ? 0 : (ms ? ms : 1) * DEMI_TCP_MS;
 }
 
 /* RFC 9293 3.10.7.4: only a newer segment says what the window is, or one that enlarges it. True: it changed. */
@@ -126,9 +128,7 @@ void demi_tcp_acked(struct demi_tcp *t, const struct demi_tcp_in *i)
 		d.sacked = demi_tcp_sack_input(t, i, &d.dsack);
 	if (advanced) {
 		d.acked = i->ack - t->snd_una;
-		rtt_ns = clean(t, i->ack, &d);
-		if (!rtt_ns)
-			rtt_ns = rtt_of_echo(t, i);
+		rtt_ns = clean(t, i, &d);
 		advance(t, i->ack);
 	}
 	changed = window_input(t, i, advanced);

@@ -303,12 +303,29 @@ static void restart_after_idle(struct demi_tcp *t)
 		t->cwnd = iw;
 }
 
-/* [snd_nxt, + @n) for the first time; @fin: with the end of the stream behind it. */
+/* Sending the options of SACK leaves less room for data. */
+static uint32_t less_sacks(const struct demi_tcp *t, uint32_t n)
+{
+	uint32_t olen = (t->ts_ok ? DEMI_TCP_TS_LEN : 0U) + 4 + 8U * (t->nsacks + t->dsack);
+
+	if (olen > DEMI_TCP_OPTS_MAX)
+		olen = DEMI_TCP_OPTS_MAX;
+	olen -= t->ts_ok ? DEMI_TCP_TS_LEN : 0U;
+	return n + olen > t->mss ? t->mss - olen : n;
+}
+
+/* [snd_nxt, + @n) for the first time, or less if options need the room; @fin: with the end of the stream behind it. */
 static bool send_new(struct demi_tcp *t, uint32_t n, bool fin)
 {
 	struct demi_tcp_rec *rec;
 	struct demi_tcp_out o;
 
+	if (__builtin_expect(t->nsacks, 0)) {
+		uint32_t fits = less_sacks(t, n);
+
+		fin = fin && fits == n;
+		n = fits;
+	}
 	rec = demi_tcp_rec_add(t, t->snd_nxt, t->snd_nxt + n + fin, fin ? DEMI_TCP_REC_FIN : 0);
 	if (!rec)
 		return false;
@@ -345,17 +362,6 @@ static bool send_new(struct demi_tcp *t, uint32_t n, bool fin)
 	return true;
 }
 
-/* Sending the options of SACK leaves less room for data. */
-static uint32_t less_sacks(const struct demi_tcp *t, uint32_t n)
-{
-	uint32_t olen = (t->ts_ok ? DEMI_TCP_TS_LEN : 0U) + 4 + 8U * t->nsacks;
-
-	if (olen > DEMI_TCP_OPTS_MAX)
-		olen = DEMI_TCP_OPTS_MAX;
-	olen -= t->ts_ok ? DEMI_TCP_TS_LEN : 0U;
-	return n + olen > t->mss ? t->mss - olen : n;
-}
-
 /* Is the FIN's turn once @n more bytes have gone? */
 static bool fin_due(const struct demi_tcp *t, uint32_t n)
 {
@@ -372,8 +378,6 @@ static void send_all_new(struct demi_tcp *t)
 			n = demi_tcp_chunks_fit(t, t->snd_nxt, n);
 		if (n > t->mss && n < unsent)
 			n -= n % t->mss;
-		if (__builtin_expect(t->nsacks, 0))
-			n = less_sacks(t, n);
 		if (!n || !send_new(t, n, n <= t->mss && fin_due(t, n)))
 			return;
 	}
