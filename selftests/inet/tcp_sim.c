@@ -2,8 +2,8 @@
 /* uses: libdemi.a, timeout: 240 */
 /*
  * Two stacks on a link that drops, duplicates, reorders, delays, corrupts and truncates, with applications that push
- * and pop at random. Every byte is checked, and the rules of the wire on every packet. DEMI_TEST_SEED replays; the first
- * argument is the number of runs.
+ * and pop at random. Every byte is checked, and the rules of the wire on every packet. DEMI_TEST_SEED replays; the
+ * first argument is the number of runs.
  */
 #include "net.h"
 
