@@ -27,17 +27,24 @@ static bool demi_flow_bound_here(struct demi_net *dn, const struct demi_flow *f,
 	return udp_sk_bound_dev_eq(dn->net, bound, in->dif, in->sdif);
 }
 
-static struct demi_flow *demi_flow_find(struct demi_net *dn, const struct demi_tuple *key,
-					const struct demi_ingress *in)
+static struct demi_flow *demi_flow_find(struct demi_net *dn, enum demi_flow_kind kind,
+					const struct demi_tuple *key, const struct demi_ingress *in)
 {
 	struct rhlist_head *list, *pos;
 	struct demi_flow *f;
 
+	if (!READ_ONCE(dn->flows_of_kind[kind]))
+		return NULL;
 	list = rhltable_lookup(&dn->flows, key, demi_flow_params);
 	rhl_for_each_entry_rcu(f, pos, list, node)
 		if (demi_flow_bound_here(dn, f, in))
 			return f;
 	return NULL;
+}
+
+static u32 *demi_flow_port_count(struct demi_net *dn, __be16 lport)
+{
+	return &dn->flows_of_port[ntohs(lport) % DEMI_FLOW_PORTS];
 }
 
 static bool demi_flow_is_dual(const struct demi_flow *f)
@@ -48,26 +55,30 @@ static bool demi_flow_is_dual(const struct demi_flow *f)
 struct demi_flow *demi_flow_lookup(struct demi_net *dn, const struct demi_tuple *t,
 				   const struct demi_ingress *in)
 {
-	struct demi_tuple key = *t;
 	struct demi_flow *f;
+	struct demi_tuple key;
+	bool v4;
 
-	f = demi_flow_find(dn, &key, in);
+	/* what is nobody's here costs no more than this */
+	if (!READ_ONCE(*demi_flow_port_count(dn, t->lport)))
+		return NULL;
+	f = demi_flow_find(dn, DEMI_FLOW_PEER, t, in);
 	if (f)
 		return f;
-	memset(&key.remote, 0, sizeof(key.remote));
-	key.rport = 0;
-	f = demi_flow_find(dn, &key, in);
+	key = (struct demi_tuple){ .local = t->local, .lport = t->lport, .protocol = t->protocol };
+	f = demi_flow_find(dn, DEMI_FLOW_LOCAL, &key, in);
 	/* who listens on any address has not joined the group */
 	if (f || in->multicast)
 		return f;
-	if (ipv6_addr_v4mapped(&t->local)) {
+	v4 = ipv6_addr_v4mapped(&t->local);
+	if (v4) {
 		key.local = demi_any4;
-		f = demi_flow_find(dn, &key, in);
+		f = demi_flow_find(dn, DEMI_FLOW_ANY4, &key, in);
 	}
 	if (!f) {
 		key.local = in6addr_any;
-		f = demi_flow_find(dn, &key, in);
-		if (f && ipv6_addr_v4mapped(&t->local) && !demi_flow_is_dual(f))
+		f = demi_flow_find(dn, DEMI_FLOW_ANY6, &key, in);
+		if (f && v4 && !demi_flow_is_dual(f))
 			f = NULL;
 	}
 	if (f && in->broadcast && !(f->rsv->flags & DEMI_PORT_F_BROADCAST))
@@ -264,6 +275,25 @@ static bool demi_flow_exists(struct demi_net *dn, const struct demi_flow *f)
 	return exists;
 }
 
+static enum demi_flow_kind demi_flow_kind(const struct demi_flow *f)
+{
+	if (f->key.rport)
+		return DEMI_FLOW_PEER;
+	if (!demi_addr_any(&f->key.local))
+		return DEMI_FLOW_LOCAL;
+	return ipv6_addr_v4mapped(&f->key.local) ? DEMI_FLOW_ANY4 : DEMI_FLOW_ANY6;
+}
+
+static void demi_flow_count(struct demi_net *dn, const struct demi_flow *f, int n)
+{
+	u32 *kind = &dn->flows_of_kind[demi_flow_kind(f)];
+	u32 *port = demi_flow_port_count(dn, f->key.lport);
+
+	lockdep_assert_held(&dn->lock);
+	WRITE_ONCE(*kind, *kind + n);
+	WRITE_ONCE(*port, *port + n);
+}
+
 /*
  * A queue's end takes demi_net->lock between dying and deleting its flows: a flow that is added
  * to a live queue is still to be deleted.
@@ -277,6 +307,7 @@ static int demi_flow_insert(struct demi_net *dn, struct demi_flow *f)
 	      demi_flow_exists(dn, f) ? -EADDRINUSE :
 	      rhltable_insert(&dn->flows, &f->node, demi_flow_params);
 	if (!err) {
+		demi_flow_count(dn, f, 1);
 		list_add_tail(&f->net_node, &dn->flow_list);
 		list_add_tail(&f->target_node, f->queue ? &f->queue->flows : &f->group->flows);
 		if (f->queue)
@@ -292,6 +323,7 @@ static void demi_flow_remove(struct demi_net *dn, struct demi_flow *f)
 {
 	lockdep_assert_held(&dn->lock);
 	rhltable_remove(&dn->flows, &f->node, demi_flow_params);
+	demi_flow_count(dn, f, -1);
 	list_del(&f->net_node);
 	list_del(&f->target_node);
 	if (f->queue)

@@ -13,6 +13,17 @@
 
 #include "../core/queue.h"
 
+/* How specific a flow is: the look-ups there are, in their order. */
+enum demi_flow_kind {
+	DEMI_FLOW_PEER,			/* has a remote */
+	DEMI_FLOW_LOCAL,		/* a local address, anybody */
+	DEMI_FLOW_ANY4,
+	DEMI_FLOW_ANY6,
+	DEMI_FLOW_KINDS
+};
+
+#define DEMI_FLOW_PORTS	256
+
 struct demi_net {
 	struct net *net;
 	struct mutex lock;		/* all of this; see demi.h */
@@ -20,6 +31,8 @@ struct demi_net {
 	u32 next_queue_id;
 	struct list_head flow_list;	/* for DEMI_FLOW_LIST */
 	struct rhltable flows;		/* demi_flow by demi_tuple; readers: RCU */
+	u32 flows_of_kind[DEMI_FLOW_KINDS];	/* written under lock; look-ups skip what is 0 */
+	u32 flows_of_port[DEMI_FLOW_PORTS];	/* by the low bits of the local port; likewise */
 	u32 hooks;			/* reservations: the hooks exist while it is not 0 */
 	struct list_head raw_queues;	/* struct demi_raw.node; rtnl */
 };
