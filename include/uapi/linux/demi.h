@@ -604,9 +604,10 @@ struct demi_addr {
  * @flags: DEMI_PORT_F_*
  * @protocol: in, IPPROTO_TCP or IPPROTO_UDP
  * @mark: in, SO_MARK of what is sent; not 0 needs CAP_NET_ADMIN or CAP_NET_RAW
- * @priority: in, SO_PRIORITY of what is sent; above 6 needs CAP_NET_ADMIN
+ * @priority: in, SO_PRIORITY of what is sent; above 6 needs CAP_NET_ADMIN or CAP_NET_RAW
  * @ifindex: in, SO_BINDTODEVICE, or 0
- * @local: in, port 0 asks for an ephemeral one; out, with the port chosen
+ * @local: in, a unicast address of this host or any address, not a v4-mapped one; port 0 asks for
+ *	an ephemeral one; out, with the port chosen
  * @reservation_id: out
  * @__reserved: 0
  *
@@ -656,7 +657,8 @@ struct demi_port_release {
  * @local: in, family 0: the reservation's own address; else one that the reservation covers, with
  *	its port. With DEMI_FLOW_F_MULTICAST the group's address; @local.scope_id is the interface,
  *	0: the route's
- * @remote: in, family 0: from anybody (a listener); else exactly this peer
+ * @remote: in, family 0: from anybody (a listener); else exactly this peer, of one local address:
+ *	EINVAL if @local is any address
  * @flow_id: out
  * @__reserved: 0
  *
