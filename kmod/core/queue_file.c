@@ -44,6 +44,13 @@ static bool demi_ring_has_output(const struct demi_ring *r)
 	return r->desc && READ_ONCE(r->next) != READ_ONCE(*r->consumer);
 }
 
+/* A kick would take a frame, as far as is known without looking at one. */
+static bool demi_queue_can_send(const struct demi_queue *q)
+{
+	return q->tx.desc && !READ_ONCE(q->tx_blocked) &&
+	       demi_ring_room(&q->tx_done) > READ_ONCE(q->done_reserved);
+}
+
 static __poll_t demi_queue_poll(struct file *file, poll_table *wait)
 {
 	struct demi_queue *q = file->private_data;
@@ -54,7 +61,7 @@ static __poll_t demi_queue_poll(struct file *file, poll_table *wait)
 		return EPOLLHUP | EPOLLERR;
 	if (demi_ring_has_output(&q->rx) || demi_ring_has_output(&q->tx_done))
 		events |= EPOLLIN | EPOLLRDNORM;
-	if (q->tx.desc && !READ_ONCE(q->tx_blocked))
+	if (demi_queue_can_send(q))
 		events |= EPOLLOUT | EPOLLWRNORM;
 	return events;
 }

@@ -615,6 +615,7 @@ TEST_F(transmit, descriptors_of_nothing)
 
 TEST_F(transmit, done_full)
 {
+	struct pollfd fd = { .fd = self->q.fd, .events = POLLOUT };
 	uint32_t sent;
 
 	for (uint32_t i = 0; i < 64; i++) {
@@ -626,7 +627,9 @@ TEST_F(transmit, done_full)
 	valid(0, 64);
 	tx_put(&self->q, &p);
 	EXPECT_EQ(-EAGAIN, tx_kick(&self->q, &sent));
+	EXPECT_EQ(0, poll(&fd, 1, 0));
 	EXPECT_EQ(0, tx_done(&self->q, 64));
+	EXPECT_EQ(1, poll(&fd, 1, 0));
 	ASSERT_EQ(0, tx_kick(&self->q, &sent));
 	EXPECT_EQ(1, sent);
 	EXPECT_EQ(0, tx_done(&self->q, 1));
