@@ -22,13 +22,16 @@
  *	demi_devices_lock	mutex		the list of devices, grants
  *	ctx->lock		mutex		the context's tables; what changes them holds it
  *	demi_net->lock		mutex		the namespace's queues, flows, groups; hooks
- *	rtnl, socket locks			taken by the kernel's functions that we call
+ *	rtnl, socket locks			taken by the kernel's functions that we call; rtnl
+ *						also for the devices of raw queues
  *	queue->tx_lock		mutex		tx's consumer side; while packets are sent
  *	queue->umap_lock	rw_semaphore	mappings against revocation; taken in faults:
  *						who holds it touches no user memory
  *	queue->rx_lock		spinlock, BH	rx_fill's consumer and rx's producer side
  *	capture's queue->rx_lock		inside the captured queue's tx_lock, not its rx_lock
  *	queue->done_lock	spinlock, IRQ	tx_done's producer side
+ *	demi_filters_lock,	mutexes		queues' filters and taps against who changes them;
+ *	demi_taps_lock				nothing is taken under them
  * Receive holds rcu_read_lock() from the flow's look-up to the delivery.
  */
 #ifndef _DEMI_H

@@ -220,6 +220,8 @@ static int demi_filter_detach(struct demi_cmd *cmd, struct demi_queue *q)
 	if (!err)
 		demi_filter_replace(q, NULL);
 	mutex_unlock(&demi_filters_lock);
+	if (!err)
+		synchronize_rcu();	/* what was taken away judges nothing any more */
 	return err;
 }
 

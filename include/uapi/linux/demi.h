@@ -425,9 +425,13 @@ enum demi_queue_kind {
  * The rings are zeroed memory of the kernel, charged to the caller's memory cgroup. A mapping is
  * not inherited over fork(). After a shutdown a touched page of the mapping is a scratch page.
  *
+ * A raw queue gets copies of what the network device receives and sends, as a packet socket does,
+ * but for what it sent itself; VLAN tags are in their place. It ends (EPOLLHUP, ENODEV) when the
+ * network device is removed or moved to another namespace.
+ *
  * EPERM: a raw queue without CAP_NET_RAW in the namespace's user namespace. ENOENT: no such
- * device. ENODEV: no such network device. EACCES: a dedicated device that is not bound by this
- * context.
+ * device. ENODEV: no such network device; EOPNOTSUPP: not Ethernet. EACCES: a dedicated device
+ * that is not bound by this context.
  */
 struct demi_queue_create {
 	__u32 size;
@@ -807,7 +811,8 @@ enum demi_filter_kind {
  * Ethernet header. It returns 0 to drop; everything else passes the whole packet. It replaces the
  * filter that was there, with no packet in between that sees none; counters begin at 0. Another's
  * queue: CAP_NET_ADMIN in the namespace's user namespace, and EACCES for a queue that is visible
- * without it.
+ * without it. EINVAL, EBADF: not such a program. EOPNOTSUPP: neither a flow nor a raw queue.
+ * ENODEV: the queue has ended.
  */
 struct demi_filter_attach {
 	__u32 size;
@@ -877,7 +882,8 @@ struct demi_filter_info {
  *
  * Several queues can be captured into one; one queue has one capturer (EBUSY). Copies that find no
  * room are lost and counted; the traffic itself is not held up. Ends with either queue. Another's
- * queue: CAP_NET_RAW in the namespace's user namespace.
+ * queue: CAP_NET_RAW in the namespace's user namespace. To stop it both queues are named; ENODATA:
+ * the one is not captured into the other. ENODEV: one of them has ended.
  */
 struct demi_capture {
 	__u32 size;
