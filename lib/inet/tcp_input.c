@@ -40,7 +40,7 @@ void demi_tcp_fast_update(struct demi_tcp *t)
 {
 	t->fast = t->state == DEMI_TCP_ESTABLISHED && !t->ooo && !t->nsacks && t->recovery == DEMI_TCP_OPEN &&
 		  !t->sacked_out && !t->lost_out && !t->reno_sacked && !t->tlp_out && !t->dupacks && !t->framed &&
-		  !t->ecn_ok && !t->s.shut_rd && !t->s.q.closed && !t->rx_failed;
+		  !t->ecn_ok && !t->fin_seen && !t->s.shut_rd && !t->s.q.closed && !t->rx_failed;
 }
 
 void demi_tcp_ack_later(struct demi_tcp *t)
@@ -148,7 +148,7 @@ static __attribute__((noinline)) void slow_input(struct demi_inet *in, struct de
 			demi_tcp_send_reset_to(in, &i);
 	} else if (t->state == DEMI_TCP_LISTEN) {
 		if (!demi_tcp_tw_input(in, &i))
-			demi_tcp_listen_input(t, &i);
+			taken = demi_tcp_listen_input(t, &i);
 	} else if (t->state == DEMI_TCP_SYN_SENT) {
 		taken = demi_tcp_syn_sent_input(t, &i);
 	} else {

@@ -288,6 +288,11 @@ bool demi_tcp_state_input(struct demi_tcp *t, struct demi_tcp_in *i)
 		ack_soon(t);
 		return false;
 	}
+	/* 3.5, figure 8: the other half of a simultaneous open, whose SYN came already */
+	if (t->state == DEMI_TCP_SYN_RCVD && i->flags & DEMI_TH_SYN && i->seq == t->irs) {
+		i->flags &= (uint8_t)~DEMI_TH_SYN;
+		i->seq++;
+	}
 	if (!acceptable(t, i)) {
 		/* RFC 9293 3.10.7.4: with a window of zero acknowledgements count all the same */
 		if (i->flags & DEMI_TH_ACK && !(i->flags & (DEMI_TH_RST | DEMI_TH_SYN)) &&
@@ -301,15 +306,10 @@ bool demi_tcp_state_input(struct demi_tcp *t, struct demi_tcp_in *i)
 		reset_input(t, i);
 		return false;
 	}
-	/* fourth: RFC 5961 4.2; in SYN-RCVD it is the other half of a simultaneous open that came twice */
+	/* fourth: RFC 5961 4.2 */
 	if (i->flags & DEMI_TH_SYN) {
-		if (t->state == DEMI_TCP_SYN_RCVD && i->seq == t->irs) {
-			i->flags &= (uint8_t)~DEMI_TH_SYN;
-			i->seq++;
-		} else {
-			demi_tcp_challenge(t);
-			goto out;
-		}
+		demi_tcp_challenge(t);
+		goto out;
 	}
 	if (!(i->flags & DEMI_TH_ACK))
 		return false;
