@@ -117,6 +117,9 @@ static int __init demi_init(void)
 	demi_wq = alloc_workqueue("demi", WQ_UNBOUND, 0);
 	if (!demi_wq)
 		return -ENOMEM;
+	err = demi_queue_init();
+	if (err)
+		goto err_wq;
 	for (n = 0; n < ARRAY_SIZE(demi_parts); n++) {
 		err = demi_parts[n].init();
 		if (err) {
@@ -134,6 +137,10 @@ static int __init demi_init(void)
 err_parts:
 	demi_parts_exit(n);
 	demi_drain();
+	return err;
+
+err_wq:
+	destroy_workqueue(demi_wq);
 	return err;
 }
 

@@ -31,6 +31,18 @@
 
 static atomic_t demi_queues_live = ATOMIC_INIT(0);
 
+/* A queue and its slices, in objects of just that size: the next power of two is far away. */
+static struct kmem_cache *demi_queue_cache;
+
+#define DEMI_QUEUE_BYTES                                                                           \
+	(sizeof(struct demi_queue) + DEMI_FRAME_DESCS_MAX * sizeof(struct demi_slice))
+
+int demi_queue_init(void)
+{
+	demi_queue_cache = kmem_cache_create("demi_queue", DEMI_QUEUE_BYTES, 0, SLAB_ACCOUNT, NULL);
+	return demi_queue_cache ? 0 : -ENOMEM;
+}
+
 /* ---- memory of the rings ------------------------------------------------------------------- */
 
 static u32 demi_ring_desc_bytes(u32 entries)
@@ -83,7 +95,7 @@ static int demi_queue_alloc_rings(struct demi_queue *q, struct demi_queue_create
 /* What is beside the rings, as the allocators round it. */
 static u32 demi_queue_own_bytes(const struct demi_queue *q)
 {
-	return ksize(q) + ksize(q->slices) + sizeof(struct vm_struct) +
+	return DEMI_QUEUE_BYTES + sizeof(struct vm_struct) +
 	       (q->ring_bytes >> PAGE_SHIFT) * sizeof(struct page *) + demi_queue_file_bytes();
 }
 
@@ -99,15 +111,13 @@ static struct demi_queue *demi_queue_alloc(struct demi_ctx *ctx, struct demi_dev
 	if (err)
 		return ERR_PTR(err);
 	err = -ENOMEM;
-	q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
+	q = kmem_cache_zalloc(demi_queue_cache, GFP_KERNEL);
 	if (!q)
 		goto err_limit;
-	q->slices = kcalloc(DEMI_FRAME_DESCS_MAX, sizeof(*q->slices), GFP_KERNEL_ACCOUNT);
-	if (!q->slices)
-		goto err_queue;
+	q->slices = (void *)(q + 1);
 	err = demi_queue_alloc_rings(q, arg);
 	if (err)
-		goto err_slices;
+		goto err_queue;
 
 	spin_lock_init(&q->rx_lock);
 	mutex_init(&q->tx_lock);
@@ -129,10 +139,8 @@ static struct demi_queue *demi_queue_alloc(struct demi_ctx *ctx, struct demi_dev
 	atomic_inc(&demi_queues_live);
 	return q;
 
-err_slices:
-	kfree(q->slices);
 err_queue:
-	kfree(q);
+	kmem_cache_free(demi_queue_cache, q);
 err_limit:
 	demi_limit_uncharge(ctx->user, DEMI_LIMIT_QUEUES);
 	return ERR_PTR(err);
@@ -149,11 +157,10 @@ static struct demi_ctx *demi_queue_free(struct demi_queue *q)
 	if (q->scratch)
 		__free_page(q->scratch);
 	vfree(q->ring_mem);
-	kfree(q->slices);
 	put_pid(q->maker);
 	mutex_destroy(&q->tx_lock);
 	demi_limit_uncharge(ctx->user, DEMI_LIMIT_QUEUES);
-	kfree(q);
+	kmem_cache_free(demi_queue_cache, q);
 	return ctx;
 }
 
@@ -202,6 +209,7 @@ void demi_queue_drain(void)
 {
 	wait_var_event(&demi_queues_live, !atomic_read(&demi_queues_live));
 	flush_workqueue(demi_wq);
+	kmem_cache_destroy(demi_queue_cache);
 }
 
 static bool demi_queue_mark_dead(struct demi_queue *q)

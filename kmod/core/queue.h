@@ -45,7 +45,7 @@ struct demi_queue {
 	struct demi_ring rx;
 	struct demi_filter __rcu *filter;
 	struct demi_tap __rcu *tap;	/* its capturer */
-	struct demi_slice *slices;	/* DEMI_FRAME_DESCS_MAX, scratch of a delivery; rx_lock */
+	struct demi_slice *slices;	/* DEMI_FRAME_DESCS_MAX behind this; rx_lock */
 	wait_queue_head_t wait;
 
 	/* transmit */
@@ -121,7 +121,8 @@ void demi_queue_put_now(struct demi_queue *q);	/* may sleep: what was held is fr
  */
 void demi_queue_end(struct demi_queue *q);
 
-/* Before the module goes: wait until every queue has been freed. */
+/* Before anything makes a queue. And before the module goes: wait until every queue is freed. */
+int demi_queue_init(void);
 void demi_queue_drain(void);
 
 /* umap.c: mapping of the rings */

@@ -358,6 +358,8 @@ int demi_raw_create(struct demi_queue *q, u32 ifindex, struct demi_cmd *cmd)
 		goto err_sock;
 	q->raw.state = raw;
 	q->raw.ifindex = ifindex;
+	q->kernel_bytes += ksize(raw) + sizeof(struct socket_alloc) +
+			   raw->sock->sk->sk_prot->obj_size;
 	q->ops = &demi_raw_queue_ops;
 	return 0;
 

@@ -263,6 +263,7 @@ int demi_flow_queue_create(struct demi_queue *q)
 		return -ENOMEM;
 	demi_tx_wait_init(&tx->wait, q);
 	q->priv = tx;
+	q->kernel_bytes += ksize(tx);
 	q->ops = &demi_flow_queue_ops;
 	return 0;
 }
