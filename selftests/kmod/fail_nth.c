@@ -127,6 +127,7 @@ static bool may_fail_so(int err)
 		ASSERT_TRUE(through_);                                                                                 \
 		ASSERT_EQ(0, err_);                                                                                    \
 		printf("# %s: %d failures\n", #_cmd, n_ - 2);                                                          \
+		fflush(stdout);                                                                                        \
 	} while (0)
 
 TEST_F(nth, open)
