@@ -211,7 +211,7 @@ static void prr(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 
 	if (!t->sack_ok && d->dup)
 		delivered = t->mss;
-	if (!delivered || !t->prr_flight)
+	if (!t->prr_flight || (!delivered && t->prr_out))
 		return;
 	t->prr_delivered += delivered;
 	if (pipe > t->ssthresh) {

@@ -46,26 +46,43 @@ static uint32_t mark(struct demi_tcp *t, uint32_t start, uint32_t end)
 	return bytes;
 }
 
+/* What one acknowledgement reports arrived in no order: not to be taken for reordering (RFC 8985 6.2, step 3). */
+static void sort(struct demi_tcp_range *r, unsigned int n)
+{
+	for (unsigned int i = 1; i < n; i++) {
+		struct demi_tcp_range x = r[i];
+		unsigned int k = i;
+
+		for (; k > 0 && seq_lt(x.start, r[k - 1].start); k--)
+			r[k] = r[k - 1];
+		r[k] = x;
+	}
+}
+
 uint32_t demi_tcp_sack_input(struct demi_tcp *t, const struct demi_tcp_in *i, bool *dsack)
 {
+	struct demi_tcp_range blocks[4];
+	unsigned int k = 0, n = 0;
 	uint32_t bytes = 0;
-	unsigned int k = 0;
 
 	t->sack_orig = false;
 	if (is_dsack(i)) {
 		*dsack = true;
 		t->s.in->count.TcpExtTCPDSACKRecv++;
 		if (t->undo_bytes) {
-			uint32_t n = i->o.sacks[0].end - i->o.sacks[0].start;
+			uint32_t twice = i->o.sacks[0].end - i->o.sacks[0].start;
 
-			t->undo_bytes -= n < t->undo_bytes ? n : t->undo_bytes;
+			t->undo_bytes -= twice < t->undo_bytes ? twice : t->undo_bytes;
 		}
 		demi_tcp_rack_dsack(t);
 		k = 1;
 	}
 	for (; k < i->o.nsacks; k++) {
 		if (valid(t, i->o.sacks[k].start, i->o.sacks[k].end))
-			bytes += mark(t, i->o.sacks[k].start, i->o.sacks[k].end);
+			blocks[n++] = (struct demi_tcp_range){ i->o.sacks[k].start, i->o.sacks[k].end };
 	}
+	sort(blocks, n);
+	for (k = 0; k < n; k++)
+		bytes += mark(t, blocks[k].start, blocks[k].end);
 	return bytes;
 }

@@ -220,7 +220,7 @@ static void trim(struct demi_tcp *t, struct demi_tcp_in *i)
 /* seventh: the payload. True: its buffers were taken. */
 static bool data_input(struct demi_tcp *t, struct demi_tcp_in *i)
 {
-	bool in_order;
+	bool in_order, hole = t->ooo != NULL;
 
 	if (t->state == DEMI_TCP_CLOSE_WAIT || t->state == DEMI_TCP_CLOSING || t->state == DEMI_TCP_LAST_ACK)
 		return false;
@@ -235,10 +235,10 @@ static bool data_input(struct demi_tcp *t, struct demi_tcp_in *i)
 	} else {
 		demi_tcp_ooo_add(t, i->r, i->off, i->len, i->seq);
 	}
-	if (in_order && t->ooo)
+	if (in_order && hole)
 		demi_tcp_ooo_merge(t);
 	/* RFC 5681 4.2: at once when something is missing or a hole was filled */
-	if (!in_order || t->ooo || t->rcv_nxt - t->rcv_acked >= 2 * t->rcv_mss || t->quickack)
+	if (!in_order || hole || t->rcv_nxt - t->rcv_acked >= 2 * t->rcv_mss || t->quickack)
 		ack_soon(t);
 	else
 		demi_tcp_ack_later(t);
