@@ -51,6 +51,7 @@ static struct seg last; /* what out() has seen */
 static uint8_t last_packet[66000];
 static const char *script_line;
 static int script_cases;
+static uint32_t script_win = 65535; /* that the peer offers when it has connected */
 
 #define SCRIPT_FAIL(...)                                                                                               \
 	do {                                                                                                           \
@@ -438,6 +439,7 @@ static inline void script_begin(void)
 	ts_known = peer_ts_on = false;
 	iss = 0;
 	peer_ts = 0;
+	script_win = 65535;
 }
 
 static inline void script_end(void)
@@ -502,7 +504,8 @@ static inline int accepted(const char *opts)
 	in_line("SYN", s);
 	out_line("SYN+ACK", "S. 0 ack 1");
 	pass(10);
-	in_line("ACK", ". 1 ack 1");
+	snprintf(s, sizeof(s), ". 1 ack 1 win %u", script_win);
+	in_line("ACK", s);
 	none_line("handshake");
 	return result_now(qt).qr_value.ares.qd;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a */
 /*
- * Loss and its repair: RFC 6298, 5681, 6582, 3042, 2018, 2883, 6675, 6937, 5682, 8985. The round trip is 10 ms, unless a
- * case says otherwise, a segment 1000 bytes.
+ * Loss and its repair: RFC 6298, 5681, 6582, 3042, 2018, 2883, 6675, 6937, 5682, 8985. The round trip is 10 ms, unless
+ * a case says otherwise, a segment 1000 bytes.
  */
 #include "script.h"
 
