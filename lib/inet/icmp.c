@@ -33,9 +33,9 @@ static const struct meaning unreach6[] = {
 	{ ECONNREFUSED, true }, { EACCES, true }, { EACCES, true },
 };
 
-/* @q quotes a datagram of UDP from @src to @dst, from its header on; at least that is there. */
-static void report(struct demi_inet *in, const struct demi_ip *src, const struct demi_ip *dst, const uint8_t *q,
-		   const struct meaning *m)
+/* @q quotes a packet of UDP or TCP from @src to @dst, from its header on; at least 8 bytes are there. */
+static void report(struct demi_inet *in, uint8_t proto, const struct demi_ip *src, const struct demi_ip *dst,
+		   const uint8_t *q, const struct meaning *m, uint32_t mtu)
 {
 	struct demi_demux_key k = { .local = *src, .remote = *dst };
 	struct demi_udp_hdr h;
@@ -44,6 +44,13 @@ static void report(struct demi_inet *in, const struct demi_ip *src, const struct
 	memcpy(&h, q, sizeof(h));
 	k.lport = h.sport;
 	k.rport = h.dport;
+	if (proto == IPPROTO_TCP) {
+		uint32_t seq;
+
+		memcpy(&seq, q + sizeof(uint32_t), sizeof(seq)); /* behind the ports, as UDP's */
+		demi_tcp_icmp(in, &k, ntohl(seq), m->err, mtu);
+		return;
+	}
 	s = demi_demux_find(&in->udp, &k);
 	if (!s)
 		return;
@@ -93,11 +100,11 @@ static void error4(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 	/* RFC 1122 3.2.2: the header and 8 bytes at least */
 	if (ip.ver_ihl >> 4 != 4 || hlen < sizeof(ip) || len < hlen + sizeof(struct demi_udp_hdr))
 		goto bad;
-	if (ip.proto != IPPROTO_UDP || ip.frag_off & htons(DEMI_IP4_OFFSET))
+	if ((ip.proto != IPPROTO_UDP && ip.proto != IPPROTO_TCP) || ip.frag_off & htons(DEMI_IP4_OFFSET))
 		return;
 	src = demi_ip_from4(ip.src);
 	dst = demi_ip_from4(ip.dst);
-	report(in, &src, &dst, q + hlen, &m);
+	report(in, ip.proto, &src, &dst, q + hlen, &m, ntohl(h.info) & 0xffff); /* RFC 1191 4 */
 	return;
 bad:
 	in->count.IcmpInErrors++;
@@ -171,12 +178,12 @@ static void error6(struct demi_inet *in, const struct demi_inet_rxpkt *r)
 		ip.next = q[skip];
 		skip += 8;
 	}
-	if (ip.next != IPPROTO_UDP)
+	if (ip.next != IPPROTO_UDP && ip.next != IPPROTO_TCP)
 		return;
 	memcpy(src.b, ip.src, sizeof(src.b));
 	memcpy(dst.b, ip.dst, sizeof(dst.b));
 	if (!demi_ip_is4(&src) && !demi_ip_is4(&dst))
-		report(in, &src, &dst, q + skip, &m);
+		report(in, ip.next, &src, &dst, q + skip, &m, ntohl(h.info));
 }
 
 void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r)

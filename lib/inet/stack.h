@@ -117,6 +117,8 @@ void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
 void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r);
 void demi_tcp_input(struct demi_inet *in, struct demi_inet_rxpkt *r);
+/* An ICMP error (a positive errno) about a segment that was sent with @seq; @mtu with EMSGSIZE, 0: not said. */
+void demi_tcp_icmp(struct demi_inet *in, const struct demi_demux_key *k, uint32_t seq, int err, uint32_t mtu);
 void demi_icmp4_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 

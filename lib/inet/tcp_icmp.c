@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* What ICMP says of a segment that was sent: RFC 1122 4.2.3.9, RFC 5927, RFC 1191, RFC 8201. */
+#include "inet/tcp_stack.h"
+
+/* RFC 1191 3: an old router says 0; what is smaller than everybody must take is not believed (RFC 5927 7.2, RFC 8200 5). */
+#define MTU4_MIN 552U
+#define MTU6_MIN 1280U
+
+/*
+ * Packets of this size do not get through: what is out in larger ones is lost, without congestion (as if the route had
+ * changed; RFC 1191 6.5).
+ */
+static void too_big(struct demi_tcp *t, uint32_t mtu)
+{
+	uint32_t min = demi_ip_is4(&t->s.peer.dst.ip) ? MTU4_MIN : MTU6_MIN, old = t->mss;
+
+	if (mtu < min)
+		mtu = min;
+	if (mtu >= t->s.peer.mtu_bytes || (t->pmtu_bytes && mtu >= t->pmtu_bytes) || mtu > 65535)
+		return;
+	t->pmtu_bytes = (uint16_t)mtu;
+	demi_tcp_mss_sync(t);
+	if (t->mss >= old)
+		return;
+	for (struct demi_tcp_rec *rec = t->rec_head; rec; rec = rec->next) {
+		if (demi_tcp_rec_len(rec) > t->mss)
+			demi_tcp_rec_lost(t, rec);
+	}
+	if (t->recovery < DEMI_TCP_RECOVERY && t->lost_out) {
+		t->recovery = DEMI_TCP_LOSS;
+		t->recover = t->snd_nxt;
+		t->undo_ok = t->frto = t->frto_new = false;
+	}
+	demi_tcp_fast_update(t);
+	demi_tcp_want_output(t);
+}
+
+void demi_tcp_icmp(struct demi_inet *in, const struct demi_demux_key *k, uint32_t seq, int err, uint32_t mtu)
+{
+	struct demi_tcp *t = DEMI_TCP(demi_demux_find(&in->tcp->demux, k));
+
+	if (!t || t->state == DEMI_TCP_LISTEN || t->dead)
+		return;
+	/* RFC 5927 4.1: of something that is under way, or somebody guesses */
+	if (seq_lt(seq, t->snd_una) || !seq_lt(seq, t->snd_nxt))
+		return;
+	if (err == EMSGSIZE) {
+		if (t->state >= DEMI_TCP_ESTABLISHED)
+			too_big(t, mtu);
+		return;
+	}
+	t->soft_err = (uint32_t)err; /* RFC 5927 5.2: no error ends a connection that was established */
+	if (t->state < DEMI_TCP_ESTABLISHED)
+		demi_tcp_end(t, err);
+}

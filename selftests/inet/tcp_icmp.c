@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* uses: libdemi.a */
+/* ICMP errors about TCP's segments: RFC 1122 4.2.3.9, RFC 5927, RFC 1191. */
+#include "script.h"
+
+static int qd;
+
+/* An error about the stack's segment with number @seq, as its peer's network quotes it. */
+static void icmp(uint8_t type, uint8_t code, uint32_t info, uint32_t seq)
+{
+	uint8_t p[56] = { 0x45 }, *q = p + 28;
+
+	put16(p + 2, sizeof(p));
+	p[8] = 64;
+	p[9] = 1;
+	put32(p + 12, 0x0a000000U | PEER_HOST);
+	put32(p + 16, sn->addr4);
+	put16(p + 10, (uint16_t)~fold16(sum16(p, 20)));
+	p[20] = type;
+	p[21] = code;
+	put32(p + 24, info);
+	q[0] = 0x45;
+	put16(q + 2, 1500);
+	q[6] = 0x40;
+	q[8] = 64;
+	q[9] = 6;
+	put32(q + 12, sn->addr4);
+	put32(q + 16, 0x0a000000U | PEER_HOST);
+	put16(q + 20, stack_port);
+	put16(q + 22, PEER_PORT);
+	put32(q + 24, iss + seq);
+	put16(p + 22, (uint16_t)~fold16(sum16(p + 20, 36)));
+	node_receive(sn, p, sizeof(p), NULL);
+	node_pump(sn);
+}
+
+static demi_qtoken_t start_connect(void)
+{
+	struct sockaddr_in a = addr4(0x0a000000U | PEER_HOST, PEER_PORT);
+	demi_qtoken_t qt;
+
+	qd = node_socket(sn, AF_INET);
+	OK(demi_connect(&qt, qd, (struct sockaddr *)&a, sizeof(a)));
+	out("S 0");
+	return qt;
+}
+
+static void connect_refused(void)
+{
+	demi_qtoken_t qt = start_connect();
+	demi_qresult_t qr;
+
+	icmp(3, 3, 0, 0);
+	qr = result_now(qt);
+	check_failed(&qr, ECONNREFUSED);
+	OK(demi_close(qd));
+}
+
+static void connect_unreachable(void)
+{
+	demi_qtoken_t qt = start_connect();
+	demi_qresult_t qr;
+
+	icmp(3, 1, 0, 0);
+	qr = result_now(qt);
+	check_failed(&qr, EHOSTUNREACH);
+	OK(demi_close(qd));
+}
+
+static void guessed_number(void)
+{
+	demi_qtoken_t qt = start_connect();
+
+	icmp(3, 3, 0, 5);
+	icmp(3, 3, 0, 0U - 1);
+	pending(qt);
+	OK(demi_close(qd));
+}
+
+static void established_survives(void)
+{
+	demi_qtoken_t pop;
+	demi_qresult_t qr;
+
+	qd = established("mss 1000");
+	pop = pop_start(qd);
+	script_push(qd, 100);
+	out("P. 1+100 ack 1");
+	icmp(3, 3, 0, 1);
+	icmp(3, 1, 0, 1);
+	pending(pop);
+	in(". 1 ack 101");
+	/* but it says why nothing gets through */
+	script_push(qd, 100);
+	icmp(3, 1, 0, 101);
+	pass(1200 * 1000);
+	qr = result_now(pop);
+	check_failed(&qr, EHOSTUNREACH);
+	while (sn->out_head)
+		free(node_take(sn));
+	OK(demi_close(qd));
+}
+
+static void path_mtu(void)
+{
+	qd = established("mss 1400");
+	script_push(qd, 2800);
+	out(". 1+1400 ack 1");
+	out("P. 1401+1400 ack 1");
+	icmp(3, 4, 1040, 1);
+	out(". 1+1000 ack 1");
+	out(". 1001+400 ack 1");
+	out(". 1401+1000 ack 1");
+	out(". 2401+400 ack 1");
+	none();
+	in(". 1 ack 2801");
+	script_push(qd, 1100);
+	out(". 2801+1000 ack 1");
+	out("P. 3801+100 ack 1");
+	reset_close(qd);
+}
+
+static void path_mtu_guessed(void)
+{
+	qd = established("mss 1400");
+	script_push(qd, 1400);
+	out("P. 1+1400 ack 1");
+	icmp(3, 4, 600, 1401);
+	icmp(3, 4, 600, 0);
+	icmp(3, 4, 9000, 1); /* not smaller */
+	none();
+	icmp(3, 4, 68, 1); /* smaller than anybody has to take */
+	out(". 1+512 ack 1");
+	reset_close(qd);
+}
+
+int main(void)
+{
+	alarm(60);
+	init_memq();
+	RUN(connect_refused);
+	RUN(connect_unreachable);
+	RUN(guessed_number);
+	RUN(established_survives);
+	RUN(path_mtu);
+	RUN(path_mtu_guessed);
+	return script_done();
+}
