@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* timeout: 600 */
-/* Delivery into posted buffers, by the mock device, whose frames come back: what fits, what does not, and broken rings. */
+/* Delivery into posted buffers, by the mock device, whose frames come back: what fits, what does not, broken rings. */
 #include <pthread.h>
 #include <sys/random.h>
 

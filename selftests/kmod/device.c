@@ -59,7 +59,8 @@ static int as_somebody(int (*f)(unsigned int id), unsigned int id)
 	pid_t pid = fork();
 
 	if (!pid) {
-		if (setgroups(0, NULL) || setresgid(SOMEBODY, SOMEBODY, SOMEBODY) || setresuid(SOMEBODY, SOMEBODY, SOMEBODY))
+		if (setgroups(0, NULL) || setresgid(SOMEBODY, SOMEBODY, SOMEBODY) ||
+		    setresuid(SOMEBODY, SOMEBODY, SOMEBODY))
 			_exit(99);
 		_exit(f(id));
 	}
@@ -83,7 +84,8 @@ TEST_F(device, one_owner)
 
 	ASSERT_EQ(0, kmod_bind(self->ctx, self->id, 0));
 	ASSERT_EQ(0, kmod_bind(self->ctx, self->id, 0));
-	ASSERT_EQ(DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_BOUND | DEMI_DEVICE_F_MINE, info_of(self->ctx, self->id).state);
+	ASSERT_EQ(DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_BOUND | DEMI_DEVICE_F_MINE,
+		  info_of(self->ctx, self->id).state);
 	ASSERT_EQ(DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_BOUND, info_of(other, self->id).state);
 	ASSERT_EQ(-EBUSY, kmod_bind(other, self->id, 0));
 	ASSERT_EQ(-EACCES, kmod_bind(other, self->id, DEMI_DEVICE_BIND_F_RELEASE));

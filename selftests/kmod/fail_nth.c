@@ -105,8 +105,8 @@ static bool may_fail_so(int err)
 }
 
 /*
- * Call with each n until nothing fails any more. @undo takes back what a success made. The sum of queues and descriptors
- * is the same after each.
+ * Call with each n until nothing fails any more. @undo takes back what a success made. The sum of queues and
+ * descriptors is the same after each.
  */
 #define SWEEP(_fd, _cmd, _arg, _undo)                                                                                  \
 	do {                                                                                                           \
@@ -220,7 +220,8 @@ TEST_F(nth, flows)
 	SWEEP(self->ctx, DEMI_PORT_RESERVE, port, ASSERT_EQ(0, release(self->ctx, a_.reservation_id)));
 	ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_PORT_RESERVE, &port));
 	add.reservation_id = port.reservation_id;
-	SWEEP(self->ctx, DEMI_FLOW_ADD, add, del.flow_id = a_.flow_id; ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_FLOW_DEL, &del)));
+	SWEEP(self->ctx, DEMI_FLOW_ADD, add, del.flow_id = a_.flow_id;
+	      ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_FLOW_DEL, &del)));
 	SWEEP(self->ctx, DEMI_GROUP_CREATE, group, destroy.group_id = a_.group_id;
 	      ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_GROUP_DESTROY, &destroy)));
 	ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_GROUP_CREATE, &group));

@@ -138,7 +138,7 @@ static inline int fq_recv(struct fq *q, void *to, unsigned int room, int ms)
 	return len <= room ? (int)len : -EMSGSIZE;
 }
 
-/* Send one buffer's worth from buffer @i, virtio_net_hdr_v1 included, and wait until it came back. 0 or what came back. */
+/* Send one buffer's worth from buffer @i, virtio_net_hdr_v1 included, and wait until it came back. 0 or its error. */
 static inline int fq_send(struct fq *q, unsigned int i, const void *from, unsigned int len)
 {
 	struct demi_desc d;

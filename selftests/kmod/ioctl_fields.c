@@ -371,8 +371,8 @@ static const struct wrong {
 	int err;
 } wrongs[] = {
 #define W(_cmd, _struct, _field, _value, _err)                                                                         \
-	{ #_cmd, #_field, offsetof(struct demi_##_struct, _field), sizeof(((struct demi_##_struct *)0)->_field), _value, \
-	  -(_err) }
+	{ #_cmd, #_field, offsetof(struct demi_##_struct, _field),                                                     \
+	  sizeof(((struct demi_##_struct *)0)->_field), _value, -(_err) }
 	W(device_list, device_list, __reserved, 1, EINVAL),
 	W(device_list, device_list, ids, NOWHERE, EFAULT),
 	W(device_info, device_info, device_id, 0, ENOENT),
@@ -630,7 +630,8 @@ static bool set_up(void)
 	if (call(DEMI_GROUP_CREATE, &a))
 		return false;
 	group = a.group_create.group_id;
-	return flow_queue && capture_queue && reservation == 1 && flow && group && !kmod_region(ctx, mem, 65536, &region);
+	return flow_queue && capture_queue && reservation == 1 && flow && group &&
+	       !kmod_region(ctx, mem, 65536, &region);
 }
 
 int main(void)
@@ -655,7 +656,8 @@ int main(void)
 	for (i = 0; i < sizeof(others); i++)
 		ksft_test_result(kmod_ioctl(ctx, _IO(DEMI_IOCTL_TYPE, others[i]), NULL) == -ENOTTY, "no command %#x\n",
 				 others[i]);
-	ksft_test_result(kmod_ioctl(ctx, _IO(DEMI_IOCTL_TYPE + 1, DEMI_CMD_GET_INFO), NULL) == -ENOTTY, "another type\n");
+	ksft_test_result(kmod_ioctl(ctx, _IO(DEMI_IOCTL_TYPE + 1, DEMI_CMD_GET_INFO), NULL) == -ENOTTY,
+			 "another type\n");
 	ksft_test_result(kmod_ioctl(ctx, DEMI_QUEUE_KICK, NULL) == -ENOTTY, "kick on a context's file\n");
 	ksft_test_result(kmod_ioctl(flow_fd, DEMI_QUEUE_CREATE, NULL) == -ENOTTY, "queue_create on a queue's file\n");
 	printf("# figure ioctl_fields_tested %u\n", (unsigned int)(COMMANDS * (HEADS - 1) + WRONGS));

@@ -117,8 +117,8 @@ static inline struct kmod_ring kmod_ring(void *map, const struct demi_ring_layou
 {
 	char *base = map;
 
-	return (struct kmod_ring){ (void *)(base + l->producer), (void *)(base + l->consumer), (void *)(base + l->flags),
-				   (void *)(base + l->desc), l->entries - 1 };
+	return (struct kmod_ring){ (void *)(base + l->producer), (void *)(base + l->consumer),
+				   (void *)(base + l->flags), (void *)(base + l->desc), l->entries - 1 };
 }
 
 static inline void kmod_put(struct kmod_ring *r, struct demi_desc d)

@@ -98,8 +98,8 @@ TEST_F(life, a_child_has_the_descriptor_but_not_the_mapping)
 			_exit(1);
 		if (kmod_kick(self->q.fd, &sent) || sent != 0)
 			_exit(2);
-		if (mmap(self->q.map, self->q.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self->q.fd, 0) ==
-		    MAP_FAILED)
+		if (mmap(self->q.map, self->q.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 self->q.fd, 0) == MAP_FAILED)
 			_exit(3);
 		*self->q.rx.consumer = 99;
 		_exit(0);
@@ -115,7 +115,9 @@ static int pass_fd(int sock, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = "", byte = 0;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	c->cmsg_level = SOL_SOCKET;
@@ -129,7 +131,9 @@ static int take_fd(int sock)
 {
 	char control[CMSG_SPACE(sizeof(int))] = "", byte;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	int fd;
 
 	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)

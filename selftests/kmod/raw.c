@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* modules: veth bridge bonding 8021q tun; timeout: 600 */
-/* Raw queues: copies of a device's frames, frames of one's own, and devices that go. In a network namespace of its own. */
+/* Raw queues: copies of a device's frames, frames of one's own, devices that go. In a network namespace of its own. */
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -62,7 +62,8 @@ FIXTURE_SETUP(raw)
 
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	kmod_write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
-	ASSERT_EQ(0, system("ip link add v0 address 02:00:00:00:00:10 type veth peer name v1 address 02:00:00:00:00:11 &&"
+	ASSERT_EQ(0, system("ip link add v0 address 02:00:00:00:00:10 type veth "
+			    "peer name v1 address 02:00:00:00:00:11 &&"
 			    "ip link set v0 up && ip link set v1 up && ip link set lo up"));
 	self->fd = kmod_open();
 	ASSERT_GE(self->fd, 0);

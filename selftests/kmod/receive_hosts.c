@@ -204,7 +204,8 @@ TEST_F(hosts, redirected)
 {
 	if (!have_nft())
 		SKIP(return, "no nft, or no nftables in this kernel");
-	if (nft("table ip t { chain c { type nat hook prerouting priority -100; udp dport 4000 redirect to :5000; }; }"))
+	if (nft("table ip t { chain c { type nat hook prerouting priority -100; "
+			"udp dport 4000 redirect to :5000; }; }"))
 		SKIP(return, "no NAT in this kernel");
 	ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 4000, "here", 4));
 	DT_EXPECT_DATAGRAM(&self->q, "10.0.0.2", "10.0.0.1", 5000, "here");

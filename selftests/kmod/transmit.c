@@ -561,13 +561,15 @@ TEST_F(transmit, too_many_descriptors)
 
 	/* a ring full of one frame, which never ends; then the end, with something behind it */
 	for (int i = 0; i < 64; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1, .region = (uint16_t)self->ctx.region,
+		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1,
+							     .region = (uint16_t)self->ctx.region,
 							     .flags = DEMI_DESC_F_MORE });
 	ASSERT_EQ(0, tx_kick(&self->q, &sent));
 	EXPECT_EQ(64, sent);
 	EXPECT_EQ(-EMSGSIZE, tx_done(&self->q, 64));
 	for (int i = 0; i < 10; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1, .region = (uint16_t)self->ctx.region,
+		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1,
+							     .region = (uint16_t)self->ctx.region,
 							     .flags = i < 9 ? DEMI_DESC_F_MORE : 0 });
 	valid(0, 5);
 	tx_put(&self->q, &p);

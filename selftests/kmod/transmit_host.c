@@ -351,7 +351,8 @@ static int whose(const uint8_t *frame, size_t len)
 	if (type == ETH_P_ARP)
 		return 0;
 	if (type == ETH_P_IP && len >= ETH_HLEN + 28) {
-		if (ip[0] != 0x45 || (ip[6] & 0xbf) || ip[7] || !ip[8] || (ip[9] != IPPROTO_UDP && ip[9] != IPPROTO_TCP))
+		if (ip[0] != 0x45 || (ip[6] & 0xbf) || ip[7] || !ip[8] ||
+		    (ip[9] != IPPROTO_UDP && ip[9] != IPPROTO_TCP))
 			return -1;
 		return is(us[0], ip + 12) && is(them[0], ip + 16) && ports_are_ours(ip + 20) ? 1 : -1;
 	}
