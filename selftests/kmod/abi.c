@@ -50,8 +50,9 @@ LAYOUT(demi_filter_info, 56, attached_ns, 48);
 LAYOUT(demi_capture, 24, snap_bytes, 16);
 LAYOUT(demi_capture_hdr, 24, direction, 16);
 _Static_assert(DEMI_GET_INFO == 0xde00 && DEMI_REGION_REGISTER == 0xde20 && DEMI_QUEUE_CREATE == 0xde30 &&
-	       DEMI_QUEUE_LIST == 0xde34 && DEMI_PORT_RESERVE == 0xde40 && DEMI_GROUP_CREATE == 0xde50 &&
-	       DEMI_FILTER_ATTACH == 0xde60 && DEMI_CAPTURE == 0xde70, "numbers of commands");
+		       DEMI_QUEUE_LIST == 0xde34 && DEMI_PORT_RESERVE == 0xde40 && DEMI_GROUP_CREATE == 0xde50 &&
+		       DEMI_FILTER_ATTACH == 0xde60 && DEMI_CAPTURE == 0xde70,
+	       "numbers of commands");
 
 /* What the kernel writes stays inside, ends where this program's struct ends, and says what it knows. */
 TEST(get_info)

@@ -84,8 +84,7 @@ static bool passes(struct fq *q, int sock, const char *text)
 	if (send(sock, text, strlen(text), 0) != (ssize_t)strlen(text))
 		return false;
 	n = fq_recv(q, got, sizeof(got), 500);
-	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) &&
-	       !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
+	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) && !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
 }
 
 #define RECV(c) fq_recv(&self->to, &(c), sizeof(c), 500)
@@ -307,11 +306,11 @@ TEST_F(capture, fields)
 	}, bad;
 	struct fq mock;
 
-#define REJECTED(err, field, value)                                                                \
-	do {                                                                                       \
-		bad = good;                                                                        \
-		bad.field = (value);                                                               \
-		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_CAPTURE, &bad));                        \
+#define REJECTED(err, field, value)                                                                                    \
+	do {                                                                                                           \
+		bad = good;                                                                                            \
+		bad.field = (value);                                                                                   \
+		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_CAPTURE, &bad));                                           \
 	} while (0)
 	REJECTED(EINVAL, flags, 0);
 	REJECTED(EINVAL, flags, 8);
@@ -322,8 +321,8 @@ TEST_F(capture, fields)
 	REJECTED(ENOENT, queue_id, self->q.q.id + 1000);
 	REJECTED(ENOENT, target_id, 0);
 	REJECTED(ENOENT, target_id, self->q.q.id + 1000);
-	REJECTED(EINVAL, target_id, self->q.q.id);	/* not a capture queue */
-	REJECTED(EINVAL, queue_id, self->to.q.id);	/* one */
+	REJECTED(EINVAL, target_id, self->q.q.id); /* not a capture queue */
+	REJECTED(EINVAL, queue_id, self->to.q.id); /* one */
 	ASSERT_EQ(0, fq_mock(&mock, self->fd, 16));
 	REJECTED(EINVAL, queue_id, mock.q.id);
 	REJECTED(EINVAL, target_id, mock.q.id);
@@ -359,13 +358,13 @@ static int open_as(uid_t uid)
 	return seteuid(0) ? -errno : fd;
 }
 
-#define AS(uid, call)                                                                              \
-	({                                                                                         \
-		int _ret;                                                                          \
-		ASSERT_EQ(0, seteuid(uid));                                                        \
-		_ret = (call);                                                                     \
-		ASSERT_EQ(0, seteuid(0));                                                          \
-		_ret;                                                                              \
+#define AS(uid, call)                                                                                                  \
+	({                                                                                                             \
+		int _ret;                                                                                              \
+		ASSERT_EQ(0, seteuid(uid));                                                                            \
+		_ret = (call);                                                                                         \
+		ASSERT_EQ(0, seteuid(0));                                                                              \
+		_ret;                                                                                                  \
 	})
 
 TEST(whose)

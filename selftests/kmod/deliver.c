@@ -309,7 +309,10 @@ TEST_F(deliver, garbage_in_tx)
 {
 	struct fq *q = &self->q;
 	const struct demi_desc bad[] = {
-		{ 0, 100, 0, 0 }, { BYTES - 1, 100, q->region, 0 }, { ~0ULL - 10, 100, q->region, 0 }, { 7, 0, 9, 0 },
+		{ 0, 100, 0, 0 },
+		{ BYTES - 1, 100, q->region, 0 },
+		{ ~0ULL - 10, 100, q->region, 0 },
+		{ 7, 0, 9, 0 },
 	};
 	struct demi_desc d;
 	unsigned int i;
@@ -436,10 +439,8 @@ TEST_F(deliver, scribbling)
 	EXPECT_EQ(0, counters(&victim).rx_bad_desc);
 	/* the scribblers' queue did get frames, and lost some */
 	TH_LOG("%llu sent, %llu bad; %llu received, %llu without buffer, %llu bad buffers",
-	       (unsigned long long)counters(&self->q).tx_frames,
-	       (unsigned long long)counters(&self->q).tx_bad_desc,
-	       (unsigned long long)counters(&self->q).rx_frames,
-	       (unsigned long long)counters(&self->q).rx_no_buffer,
+	       (unsigned long long)counters(&self->q).tx_frames, (unsigned long long)counters(&self->q).tx_bad_desc,
+	       (unsigned long long)counters(&self->q).rx_frames, (unsigned long long)counters(&self->q).rx_no_buffer,
 	       (unsigned long long)counters(&self->q).rx_bad_desc);
 	EXPECT_NE(0, counters(&self->q).tx_frames + counters(&self->q).tx_bad_desc);
 	fq_close(&victim);

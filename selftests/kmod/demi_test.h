@@ -293,7 +293,8 @@ static DT_UNUSED int dt_push(struct dt_queue *q, const struct virtio_net_hdr_v1 
 		return -EMSGSIZE;
 	memcpy(q->ctx->mem + at, hdr, sizeof(*hdr));
 	memcpy(q->ctx->mem + at + sizeof(*hdr), packet, len);
-	dt_ring_put(&q->tx, (struct demi_desc){ .offset = at, .len = (uint32_t)(len + sizeof(*hdr)),
+	dt_ring_put(&q->tx, (struct demi_desc){ .offset = at,
+						.len = (uint32_t)(len + sizeof(*hdr)),
 						.region = (uint16_t)q->ctx->region });
 	err = dt_ioctl(q->fd, DEMI_QUEUE_KICK, &kick);
 	if (err)
@@ -426,8 +427,7 @@ static DT_UNUSED bool dt_parse(struct dt_packet *p, const uint8_t *ip, int len)
 	int hlen = v4 ? (ip[0] & 15) * 4 : 40;
 
 	*p = (struct dt_packet){ 0 };
-	if (len < hlen + 8 || (!v4 && ip[0] >> 4 != 6) ||
-	    len != (v4 ? dt_be16(ip + 2) : dt_be16(ip + 4) + 40))
+	if (len < hlen + 8 || (!v4 && ip[0] >> 4 != 6) || len != (v4 ? dt_be16(ip + 2) : dt_be16(ip + 4) + 40))
 		return false;
 	inet_ntop(v4 ? AF_INET : AF_INET6, ip + (v4 ? 12 : 8), p->src, sizeof(p->src));
 	inet_ntop(v4 ? AF_INET : AF_INET6, ip + (v4 ? 16 : 24), p->dst, sizeof(p->dst));
@@ -449,23 +449,25 @@ static DT_UNUSED bool dt_parse(struct dt_packet *p, const uint8_t *ip, int len)
  * For a fixture with a buffer: the next frame in the queue is this datagram; there is nothing in it, after all that
  * was sent has arrived.
  */
-#define DT_EXPECT_DATAGRAM(q, source, dest, port, text) do { \
-	struct dt_packet _p; \
-	int _len = dt_pop(q, NULL, self->buf, sizeof(self->buf)); \
-	ASSERT_LT(0, _len); \
-	ASSERT_TRUE(dt_parse(&_p, self->buf, _len)); \
-	EXPECT_EQ(IPPROTO_UDP, _p.protocol); \
-	EXPECT_STREQ(source, _p.src); \
-	EXPECT_STREQ(dest, _p.dst); \
-	EXPECT_EQ(port, _p.dport); \
-	ASSERT_EQ(strlen(text), _p.len); \
-	EXPECT_EQ(0, memcmp(text, _p.payload, _p.len)); \
-} while (0)
+#define DT_EXPECT_DATAGRAM(q, source, dest, port, text)                                                                \
+	do {                                                                                                           \
+		struct dt_packet _p;                                                                                   \
+		int _len = dt_pop(q, NULL, self->buf, sizeof(self->buf));                                              \
+		ASSERT_LT(0, _len);                                                                                    \
+		ASSERT_TRUE(dt_parse(&_p, self->buf, _len));                                                           \
+		EXPECT_EQ(IPPROTO_UDP, _p.protocol);                                                                   \
+		EXPECT_STREQ(source, _p.src);                                                                          \
+		EXPECT_STREQ(dest, _p.dst);                                                                            \
+		EXPECT_EQ(port, _p.dport);                                                                             \
+		ASSERT_EQ(strlen(text), _p.len);                                                                       \
+		EXPECT_EQ(0, memcmp(text, _p.payload, _p.len));                                                        \
+	} while (0)
 
-#define DT_EXPECT_NOTHING(q) do { \
-	ASSERT_EQ(0, dt_settle()); \
-	EXPECT_EQ(-EAGAIN, dt_pop_now(q, NULL, self->buf, sizeof(self->buf))); \
-} while (0)
+#define DT_EXPECT_NOTHING(q)                                                                                           \
+	do {                                                                                                           \
+		ASSERT_EQ(0, dt_settle());                                                                             \
+		EXPECT_EQ(-EAGAIN, dt_pop_now(q, NULL, self->buf, sizeof(self->buf)));                                 \
+	} while (0)
 
 /* ---- the kernel's own network -------------------------------------------------------------- */
 
@@ -579,8 +581,8 @@ static DT_UNUSED int dt_netns_enter(int ns)
 	return setns(ns, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
-#define DT_IP_HOST(n) \
-	"link set veth0 addrgenmode none\naddr add 10.0.0." #n "/24 brd + dev veth0\n" \
+#define DT_IP_HOST(n)                                                                                                  \
+	"link set veth0 addrgenmode none\naddr add 10.0.0." #n "/24 brd + dev veth0\n"                                 \
 	"addr add fd00::" #n "/64 dev veth0 nodad\naddr add fe80::" #n "/64 dev veth0 nodad\nlink set veth0 up"
 
 /*
@@ -596,9 +598,11 @@ static DT_UNUSED int dt_two_hosts(int *here, int *there)
 	if (*here < 0)
 		return *here;
 	if (dt_ip("link add veth0 address 02:00:00:00:00:01 type veth"
-		  " peer name veth0 address 02:00:00:00:00:02 netns /proc/self/fd/%d\n" DT_IP_HOST(1), *there) ||
-	    dt_netns_enter(*there) || dt_ip(DT_IP_HOST(2) "\nroute add default via 10.0.0.1\n"
-					    "route add default via fd00::1"))
+		  " peer name veth0 address 02:00:00:00:00:02 netns /proc/self/fd/%d\n" DT_IP_HOST(1),
+		  *there) ||
+	    dt_netns_enter(*there) ||
+	    dt_ip(DT_IP_HOST(2) "\nroute add default via 10.0.0.1\n"
+				"route add default via fd00::1"))
 		return -EINVAL;
 	return dt_netns_enter(*here);
 }

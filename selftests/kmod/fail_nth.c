@@ -32,9 +32,9 @@ static bool disarm(void)
 static bool inject(void)
 {
 	static const char *const settings[][2] = {
-		{ "failslab/ignore-gfp-wait", "N" },	   { "failslab/verbose", "0" },
+		{ "failslab/ignore-gfp-wait", "N" },	    { "failslab/verbose", "0" },
 		{ "fail_page_alloc/ignore-gfp-wait", "N" }, { "fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "fail_page_alloc/min-order", "0" },	   { "fail_page_alloc/verbose", "0" },
+		{ "fail_page_alloc/min-order", "0" },	    { "fail_page_alloc/verbose", "0" },
 		{ "fail_usercopy/verbose", "0" },
 	};
 	char path[128];
@@ -157,8 +157,9 @@ TEST_F(nth, information)
 	struct demi_queue_info info = { .size = sizeof(info), .queue_id = self->flow_queue };
 	struct demi_queue_list queues = { .size = sizeof(queues), .count = 64, .ids = (uintptr_t)ids };
 	struct demi_flow_entry entries[4];
-	struct demi_flow_list flows = { .size = sizeof(flows), .count = 4, .entry_bytes = sizeof(entries[0]),
-					.entries = (uintptr_t)entries };
+	struct demi_flow_list flows = {
+		.size = sizeof(flows), .count = 4, .entry_bytes = sizeof(entries[0]), .entries = (uintptr_t)entries
+	};
 
 	SWEEP(self->ctx, DEMI_GET_INFO, get, );
 	SWEEP(self->ctx, DEMI_DEVICE_LIST, devices, );
@@ -208,7 +209,8 @@ static int release(int ctx, unsigned int id)
 
 TEST_F(nth, flows)
 {
-	struct demi_port_reserve port = { .size = sizeof(port), .protocol = 17,
+	struct demi_port_reserve port = { .size = sizeof(port),
+					  .protocol = 17,
 					  .local = { .family = 2, .addr = { 127, 0, 0, 1 } } };
 	struct demi_flow_add add = { .size = sizeof(add), .target = self->flow_queue };
 	struct demi_flow_del del = { .size = sizeof(del) };

@@ -79,7 +79,7 @@ static int load(unsigned int type, const struct bpf_insn *insns, unsigned int n)
 		.prog_type = type,
 		.insns = (uintptr_t)insns,
 		.insn_cnt = n,
-		.license = (uintptr_t)"GPL",
+		.license = (uintptr_t) "GPL",
 	};
 	int fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 
@@ -154,8 +154,7 @@ static bool passes(struct fq *q, int sock, const char *text)
 	if (send(sock, text, strlen(text), 0) != (ssize_t)strlen(text))
 		return false;
 	n = fq_recv(q, got, sizeof(got), 200);
-	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) &&
-	       !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
+	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) && !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
 }
 
 static struct demi_queue_counters counters(struct fq *q)
@@ -295,11 +294,11 @@ TEST_F(filter, fields)
 	};
 	int prog;
 
-#define REJECTED(err, field, value)                                                                \
-	do {                                                                                       \
-		bad = good;                                                                        \
-		bad.field = (value);                                                               \
-		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_FILTER_ATTACH, &bad));                  \
+#define REJECTED(err, field, value)                                                                                    \
+	do {                                                                                                           \
+		bad = good;                                                                                            \
+		bad.field = (value);                                                                                   \
+		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_FILTER_ATTACH, &bad));                                     \
 	} while (0)
 	REJECTED(EINVAL, flags, 1);
 	REJECTED(ENOENT, queue_id, self->q.q.id + 1000);
@@ -312,7 +311,7 @@ TEST_F(filter, fields)
 	REJECTED(EINVAL, insn_count, BPF_MAXINSNS + 1);
 	REJECTED(EINVAL, insn_count, 65536 + 1);
 	REJECTED(EFAULT, insns, 8);
-	REJECTED(EINVAL, kind, DEMI_FILTER_EBPF);	/* with instructions */
+	REJECTED(EINVAL, kind, DEMI_FILTER_EBPF); /* with instructions */
 	EXPECT_EQ(-EINVAL, attach_cbpf(self->fd, self->q.q.id, loop, LEN(loop)));
 	EXPECT_EQ(-EINVAL, attach_cbpf(self->fd, self->q.q.id, no_ret, LEN(no_ret)));
 	good.kind = DEMI_FILTER_EBPF;
@@ -372,13 +371,13 @@ static int open_as(uid_t uid)
 	return seteuid(0) ? -errno : fd;
 }
 
-#define AS(uid, call)                                                                              \
-	({                                                                                         \
-		int _ret;                                                                          \
-		ASSERT_EQ(0, seteuid(uid));                                                        \
-		_ret = (call);                                                                     \
-		ASSERT_EQ(0, seteuid(0));                                                          \
-		_ret;                                                                              \
+#define AS(uid, call)                                                                                                  \
+	({                                                                                                             \
+		int _ret;                                                                                              \
+		ASSERT_EQ(0, seteuid(uid));                                                                            \
+		_ret = (call);                                                                                         \
+		ASSERT_EQ(0, seteuid(0));                                                                              \
+		_ret;                                                                                                  \
 	})
 
 TEST(whose)

@@ -7,7 +7,8 @@
 #include <grp.h>
 #include <sys/stat.h>
 
-FIXTURE(flows) {
+FIXTURE(flows)
+{
 	struct dt_ctx c;
 	struct dt_queue q;
 	int r;
@@ -23,11 +24,16 @@ FIXTURE_SETUP(flows)
 	self->r = dt_reserve(&self->c, IPPROTO_UDP, 0, "127.0.0.1", 5000);
 	ASSERT_LT(0, self->r);
 	self->reserve = (struct demi_port_reserve){
-		.size = sizeof(self->reserve), .protocol = IPPROTO_UDP, .local = dt_addr("127.0.0.1", 5001),
+		.size = sizeof(self->reserve),
+		.protocol = IPPROTO_UDP,
+		.local = dt_addr("127.0.0.1", 5001),
 	};
 	self->add = (struct demi_flow_add){
-		.size = sizeof(self->add), .reservation_id = self->r, .target = self->q.id,
-		.local = dt_addr("127.0.0.1", 5000), .remote = dt_addr("127.0.0.2", 6000),
+		.size = sizeof(self->add),
+		.reservation_id = self->r,
+		.target = self->q.id,
+		.local = dt_addr("127.0.0.1", 5000),
+		.remote = dt_addr("127.0.0.2", 6000),
 	};
 }
 
@@ -38,15 +44,16 @@ FIXTURE_TEARDOWN(flows)
 }
 
 /* The good argument with one statement applied. */
-#define EXPECT_RESERVE(expected, statement) do { \
-	struct demi_port_reserve arg = self->reserve, before; \
-	statement; \
-	before = arg; \
-	EXPECT_EQ(expected, dt_ioctl(self->c.fd, DEMI_PORT_RESERVE, &arg)); \
-	EXPECT_EQ(0, (expected) ? memcmp(&before, &arg, sizeof(arg)) : 0); \
-	if (!(expected)) \
-		EXPECT_EQ(0, dt_release(&self->c, arg.reservation_id)); \
-} while (0)
+#define EXPECT_RESERVE(expected, statement)                                                                            \
+	do {                                                                                                           \
+		struct demi_port_reserve arg = self->reserve, before;                                                  \
+		statement;                                                                                             \
+		before = arg;                                                                                          \
+		EXPECT_EQ(expected, dt_ioctl(self->c.fd, DEMI_PORT_RESERVE, &arg));                                    \
+		EXPECT_EQ(0, (expected) ? memcmp(&before, &arg, sizeof(arg)) : 0);                                     \
+		if (!(expected))                                                                                       \
+			EXPECT_EQ(0, dt_release(&self->c, arg.reservation_id));                                        \
+	} while (0)
 
 TEST_F(flows, reserve_fields)
 {
@@ -93,13 +100,14 @@ TEST_F(flows, release_fields)
 	EXPECT_EQ(-ENOENT, dt_ioctl(self->c.fd, DEMI_PORT_RELEASE, &arg));
 }
 
-#define EXPECT_ADD(expected, statement) do { \
-	struct demi_flow_add arg = self->add; \
-	statement; \
-	EXPECT_EQ(expected, dt_ioctl(self->c.fd, DEMI_FLOW_ADD, &arg)); \
-	if (!(expected)) \
-		EXPECT_EQ(0, dt_flow_del(&self->c, arg.flow_id)); \
-} while (0)
+#define EXPECT_ADD(expected, statement)                                                                                \
+	do {                                                                                                           \
+		struct demi_flow_add arg = self->add;                                                                  \
+		statement;                                                                                             \
+		EXPECT_EQ(expected, dt_ioctl(self->c.fd, DEMI_FLOW_ADD, &arg));                                        \
+		if (!(expected))                                                                                       \
+			EXPECT_EQ(0, dt_flow_del(&self->c, arg.flow_id));                                              \
+	} while (0)
 
 TEST_F(flows, add_fields)
 {
@@ -213,8 +221,9 @@ struct wide_entry {
 TEST_F(flows, list)
 {
 	struct wide_entry e[4];
-	struct demi_flow_list arg = { .size = sizeof(arg), .count = 4, .entry_bytes = sizeof(e[0]),
-				      .entries = (uintptr_t)e };
+	struct demi_flow_list arg = {
+		.size = sizeof(arg), .count = 4, .entry_bytes = sizeof(e[0]), .entries = (uintptr_t)e
+	};
 	struct demi_flow_add one = self->add;
 	struct dt_ctx other;
 	struct dt_queue q;
@@ -263,8 +272,9 @@ TEST_F(flows, list)
 TEST_F(flows, list_of_another_user)
 {
 	struct demi_flow_entry e[4];
-	struct demi_flow_list arg = { .size = sizeof(arg), .count = 4, .entry_bytes = sizeof(e[0]),
-				      .entries = (uintptr_t)e };
+	struct demi_flow_list arg = {
+		.size = sizeof(arg), .count = 4, .entry_bytes = sizeof(e[0]), .entries = (uintptr_t)e
+	};
 	struct dt_ctx own;
 
 	ASSERT_LT(0, dt_flow(&self->c, self->r, 0, self->q.id, NULL, 0, NULL, 0));

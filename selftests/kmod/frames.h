@@ -13,9 +13,9 @@
 
 #include "kmod.h"
 
-#define FQ_BUF	2048
+#define FQ_BUF 2048
 #define FQ_BUFS 128
-#define FQ_HDR	sizeof(struct virtio_net_hdr_v1)
+#define FQ_HDR sizeof(struct virtio_net_hdr_v1)
 
 struct fq {
 	struct kmod_queue q;

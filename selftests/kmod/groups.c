@@ -6,7 +6,8 @@
 
 #define QUEUES 3
 
-FIXTURE(groups) {
+FIXTURE(groups)
+{
 	struct dt_ctx c;
 	struct dt_queue q[QUEUES];
 	uint32_t group;
@@ -25,7 +26,10 @@ static int group_create(const struct dt_ctx *c)
 static int group_set(const struct dt_ctx *c, uint32_t group, const uint32_t *queues)
 {
 	struct demi_group_set arg = {
-		.size = sizeof(arg), .group_id = group, .count = DEMI_GROUP_ENTRIES, .queues = (uintptr_t)queues,
+		.size = sizeof(arg),
+		.group_id = group,
+		.count = DEMI_GROUP_ENTRIES,
+		.queues = (uintptr_t)queues,
 	};
 
 	return dt_ioctl(c->fd, DEMI_GROUP_SET, &arg);
@@ -182,7 +186,10 @@ TEST_F(groups, arguments)
 	struct demi_group_create create = { .size = sizeof(create), .flags = 1 };
 	struct demi_group_destroy destroy = { .size = sizeof(destroy), .group_id = self->group };
 	struct demi_group_set set = {
-		.size = sizeof(set), .group_id = self->group, .count = DEMI_GROUP_ENTRIES, .queues = (uintptr_t)ids,
+		.size = sizeof(set),
+		.group_id = self->group,
+		.count = DEMI_GROUP_ENTRIES,
+		.queues = (uintptr_t)ids,
 	};
 	struct dt_ctx other;
 	struct dt_queue q;

@@ -312,8 +312,9 @@ static void v_capture(union arg *a)
 
 static void u_capture(union arg *a)
 {
-	struct demi_capture stop = { .size = sizeof(stop), .flags = DEMI_CAPTURE_F_STOP, .queue_id = flow_queue,
-				     .target_id = capture_queue };
+	struct demi_capture stop = {
+		.size = sizeof(stop), .flags = DEMI_CAPTURE_F_STOP, .queue_id = flow_queue, .target_id = capture_queue
+	};
 
 	kmod_ioctl(ctx, DEMI_CAPTURE, &stop);
 }
@@ -326,7 +327,10 @@ static const struct command {
 	void (*valid)(union arg *a);
 	void (*undo)(union arg *a);
 } commands[] = {
-#define C(_name, _cmd, _struct, _fd, _undo) { #_name, _cmd, sizeof(struct _struct), _fd, v_##_name, _undo }
+#define C(_name, _cmd, _struct, _fd, _undo)                                                                            \
+	{                                                                                                              \
+#_name, _cmd, sizeof(struct _struct), _fd, v_##_name, _undo                                            \
+	}
 	C(get_info, DEMI_GET_INFO, demi_get_info, &ctx, NULL),
 	C(device_list, DEMI_DEVICE_LIST, demi_device_list, &ctx, NULL),
 	C(device_info, DEMI_DEVICE_INFO, demi_device_info, &ctx, NULL),
@@ -371,8 +375,10 @@ static const struct wrong {
 	int err;
 } wrongs[] = {
 #define W(_cmd, _struct, _field, _value, _err)                                                                         \
-	{ #_cmd, #_field, offsetof(struct demi_##_struct, _field),                                                     \
-	  sizeof(((struct demi_##_struct *)0)->_field), _value, -(_err) }
+	{                                                                                                              \
+#_cmd, #_field, offsetof(struct demi_##_struct, _field), sizeof(((struct demi_##_struct *)0)->_field), \
+			_value, -(_err)                                                                                \
+	}
 	W(device_list, device_list, __reserved, 1, EINVAL),
 	W(device_list, device_list, ids, NOWHERE, EFAULT),
 	W(device_info, device_info, device_id, 0, ENOENT),

@@ -98,8 +98,8 @@ TEST_F(life, a_child_has_the_descriptor_but_not_the_mapping)
 			_exit(1);
 		if (kmod_kick(self->q.fd, &sent) || sent != 0)
 			_exit(2);
-		if (mmap(self->q.map, self->q.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			 self->q.fd, 0) == MAP_FAILED)
+		if (mmap(self->q.map, self->q.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self->q.fd,
+			 0) == MAP_FAILED)
 			_exit(3);
 		*self->q.rx.consumer = 99;
 		_exit(0);

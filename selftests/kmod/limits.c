@@ -105,9 +105,9 @@ TEST(regions)
 TEST(flows_reservations_groups)
 {
 	static const char *const names[] = { "flows_max", "reservations_max", "groups_max" };
-	struct demi_port_reserve port = {
-		.size = sizeof(port), .protocol = 17, .local = { .family = 2, .addr = { 127, 0, 0, 1 } }
-	};
+	struct demi_port_reserve port = { .size = sizeof(port),
+					  .protocol = 17,
+					  .local = { .family = 2, .addr = { 127, 0, 0, 1 } } };
 	struct demi_flow_add add = { .size = sizeof(add) };
 	struct demi_group_create group = { .size = sizeof(group) };
 	int ctx = kmod_open(), err[3][2], i;

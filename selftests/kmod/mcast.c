@@ -5,7 +5,8 @@
 
 #include "demi_test.h"
 
-FIXTURE(mcast) {
+FIXTURE(mcast)
+{
 	int here, there;
 	struct dt_ctx c;
 	struct dt_queue q;

@@ -7,7 +7,8 @@
 #include <grp.h>
 #include <sys/stat.h>
 
-FIXTURE(ports) {
+FIXTURE(ports)
+{
 	struct dt_ctx c, d;
 };
 
@@ -40,17 +41,18 @@ static int socket_with(int type, int option, const char *local, uint16_t port)
 	return err;
 }
 
-FIXTURE_VARIANT(ports) {
+FIXTURE_VARIANT(ports)
+{
 	int protocol, type;
 };
 
-FIXTURE_VARIANT_ADD(ports, udp) { IPPROTO_UDP, SOCK_DGRAM };
-FIXTURE_VARIANT_ADD(ports, tcp) { IPPROTO_TCP, SOCK_STREAM };
+FIXTURE_VARIANT_ADD(ports, udp){ IPPROTO_UDP, SOCK_DGRAM };
+FIXTURE_VARIANT_ADD(ports, tcp){ IPPROTO_TCP, SOCK_STREAM };
 
 /* Two addresses at one port: may both be bound? */
 static const struct {
 	const char *one, *two;
-	uint32_t one_flags, two_flags;	/* of reservations */
+	uint32_t one_flags, two_flags; /* of reservations */
 	bool both;
 } pairs[] = {
 	{ "127.0.0.1", "127.0.0.1", 0, 0, false },
@@ -151,7 +153,9 @@ TEST_F(ports, socket_against_reservation)
 TEST_F(ports, ephemeral)
 {
 	struct demi_port_reserve arg = {
-		.size = sizeof(arg), .protocol = variant->protocol, .local = dt_addr("127.0.0.1", 0),
+		.size = sizeof(arg),
+		.protocol = variant->protocol,
+		.local = dt_addr("127.0.0.1", 0),
 	};
 	int fd;
 
@@ -187,7 +191,9 @@ TEST_F(ports, addresses)
 TEST_F(ports, interfaces)
 {
 	struct demi_port_reserve arg = {
-		.size = sizeof(arg), .protocol = variant->protocol, .local = dt_addr("0.0.0.0", 5000),
+		.size = sizeof(arg),
+		.protocol = variant->protocol,
+		.local = dt_addr("0.0.0.0", 5000),
 	};
 
 	ASSERT_EQ(0, dt_ip("link add d0 type dummy\nlink set d0 up"));
@@ -272,15 +278,16 @@ TEST(connect_chooses_another_port)
 
 static int become_nobody(void)
 {
-	return setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ?
-	       -errno : 0;
+	return setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ? -errno : 0;
 }
 
 /* What needs a privilege, with @c: the first that is not refused as it should be, or 0 */
 static int try_privileged(const struct dt_ctx *c)
 {
 	struct demi_port_reserve arg = {
-		.size = sizeof(arg), .protocol = IPPROTO_UDP, .local = dt_addr("127.0.0.1", 7000),
+		.size = sizeof(arg),
+		.protocol = IPPROTO_UDP,
+		.local = dt_addr("127.0.0.1", 7000),
 	};
 	int err;
 

@@ -19,9 +19,9 @@
 FIXTURE(raw)
 {
 	int fd;
-	int peer;	/* a packet socket on v1 */
+	int peer; /* a packet socket on v1 */
 	struct fq q;
-	uint8_t frame[FQ_BUF];	/* virtio_net_hdr_v1 and an Ethernet frame, from v0 to v1 */
+	uint8_t frame[FQ_BUF]; /* virtio_net_hdr_v1 and an Ethernet frame, from v0 to v1 */
 };
 
 static int packet_socket(const char *dev)
@@ -271,8 +271,13 @@ TEST_F(raw, checksum_offload)
 TEST_F(raw, segmentation_offload)
 {
 	static const uint8_t headers[] = {
-		0x08, 0x00, 0x45, 0, 0x03, 0xf8 /* 1016 */, 0, 0, 0, 0, 64, 6, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2,
-		1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 1, 0, 0, 0, 0, 0,
+		0x08, 0x00, 0x45, 0, 0x03, 0xf8 /* 1016 */,
+		0,    0,    0,	  0, 64,   6,
+		0,    0,    10,	  9, 0,	   1,
+		10,   9,    0,	  2, 1,	   2,
+		3,    4,    0,	  0, 0,	   1,
+		0,    0,    0,	  0, 0x50, 0x10,
+		1,    0,    0,	  0, 0,	   0,
 	};
 	struct virtio_net_hdr_v1 *vh = (void *)self->frame;
 	uint8_t got[FQ_BUF];
@@ -323,12 +328,9 @@ TEST_F(raw, vlan_tag)
 TEST_F(raw, filter_sees_ethernet)
 {
 	const struct sock_filter insns[] = {
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE, 0, 3),
-		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'y', 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 1),
-		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE, 0, 3),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'y', 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 1),		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	struct demi_filter_attach arg = {
 		.size = sizeof(arg),

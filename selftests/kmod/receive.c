@@ -10,7 +10,8 @@
 #include <netinet/ip6.h>
 #include <netinet/udp.h>
 
-FIXTURE(receive) {
+FIXTURE(receive)
+{
 	struct dt_ctx c;
 	struct dt_queue q;
 	uint8_t buf[DEMI_FRAME_MAX];
@@ -238,7 +239,7 @@ TEST_F(receive, tcp)
 	EXPECT_EQ(IPPROTO_TCP, p.protocol);
 	EXPECT_EQ(6000, p.sport);
 	EXPECT_EQ(5000, p.dport);
-	EXPECT_EQ(2, p.payload[13]);	/* SYN */
+	EXPECT_EQ(2, p.payload[13]); /* SYN */
 	/* nobody has answered with a reset */
 	ASSERT_EQ(0, getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &errlen));
 	EXPECT_EQ(0, err);
@@ -286,8 +287,13 @@ static void craft(struct datagram *d, uint16_t ulen)
 	uint8_t pseudo[4] = { 0, IPPROTO_UDP, (uint8_t)(ulen >> 8), (uint8_t)ulen };
 
 	*d = (struct datagram){
-		.ip = { .ip_v = 4, .ip_hl = 5, .ip_len = htons(sizeof(*d)), .ip_ttl = 9, .ip_p = IPPROTO_UDP,
-			.ip_src.s_addr = htonl(0x7f000002), .ip_dst.s_addr = htonl(0x7f000001) },
+		.ip = { .ip_v = 4,
+			.ip_hl = 5,
+			.ip_len = htons(sizeof(*d)),
+			.ip_ttl = 9,
+			.ip_p = IPPROTO_UDP,
+			.ip_src.s_addr = htonl(0x7f000002),
+			.ip_dst.s_addr = htonl(0x7f000001) },
 		.udp = { .uh_sport = htons(6000), .uh_dport = htons(5000), .uh_ulen = htons(ulen) },
 		.data = "crafted",
 	};
@@ -357,7 +363,7 @@ TEST_F(receive, udp_length)
 
 struct unreachable {
 	struct ip ip;
-	struct icmp icmp;	/* the first 8 bytes; icmp_ip and what follows is the quoted packet */
+	struct icmp icmp; /* the first 8 bytes; icmp_ip and what follows is the quoted packet */
 	struct udphdr quoted;
 } __attribute__((packed));
 
@@ -365,13 +371,22 @@ struct unreachable {
 static void craft_unreachable(struct unreachable *u, uint16_t port)
 {
 	*u = (struct unreachable){
-		.ip = { .ip_v = 4, .ip_hl = 5, .ip_len = htons(sizeof(*u)), .ip_ttl = 9, .ip_p = IPPROTO_ICMP,
-			.ip_src.s_addr = htonl(0x7f000009), .ip_dst.s_addr = htonl(0x7f000001) },
+		.ip = { .ip_v = 4,
+			.ip_hl = 5,
+			.ip_len = htons(sizeof(*u)),
+			.ip_ttl = 9,
+			.ip_p = IPPROTO_ICMP,
+			.ip_src.s_addr = htonl(0x7f000009),
+			.ip_dst.s_addr = htonl(0x7f000001) },
 		.icmp = { .icmp_type = ICMP_DEST_UNREACH, .icmp_code = ICMP_PORT_UNREACH },
 		.quoted = { .uh_sport = htons(port), .uh_dport = htons(7), .uh_ulen = htons(8) },
 	};
-	u->icmp.icmp_ip = (struct ip){ .ip_v = 4, .ip_hl = 5, .ip_len = htons(28), .ip_ttl = 9,
-				       .ip_p = IPPROTO_UDP, .ip_src.s_addr = htonl(0x7f000001),
+	u->icmp.icmp_ip = (struct ip){ .ip_v = 4,
+				       .ip_hl = 5,
+				       .ip_len = htons(28),
+				       .ip_ttl = 9,
+				       .ip_p = IPPROTO_UDP,
+				       .ip_src.s_addr = htonl(0x7f000001),
 				       .ip_dst.s_addr = htonl(0x7f000009) };
 	u->icmp.icmp_cksum = fold(sum_of(&u->icmp, sizeof(*u) - 20, 0));
 }

@@ -13,11 +13,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-FIXTURE(hosts) {
+FIXTURE(hosts)
+{
 	int here, there;
 	struct dt_ctx c;
 	struct dt_queue q;
-	int sender, sender6;	/* sockets of the other host, port 6000 */
+	int sender, sender6; /* sockets of the other host, port 6000 */
 	uint8_t buf[DEMI_FRAME_MAX];
 };
 
@@ -42,15 +43,17 @@ FIXTURE_TEARDOWN(hosts)
 }
 
 /* A datagram to 10.0.0.1:5000 from the other host arrives, or does not. */
-#define EXPECT_ARRIVES(text) do { \
-	ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 5000, text, strlen(text))); \
-	DT_EXPECT_DATAGRAM(&self->q, "10.0.0.2", "10.0.0.1", 5000, text); \
-} while (0)
+#define EXPECT_ARRIVES(text)                                                                                           \
+	do {                                                                                                           \
+		ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 5000, text, strlen(text)));                             \
+		DT_EXPECT_DATAGRAM(&self->q, "10.0.0.2", "10.0.0.1", 5000, text);                                      \
+	} while (0)
 
-#define EXPECT_STOPPED(text) do { \
-	ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 5000, text, strlen(text))); \
-	DT_EXPECT_NOTHING(&self->q); \
-} while (0)
+#define EXPECT_STOPPED(text)                                                                                           \
+	do {                                                                                                           \
+		ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 5000, text, strlen(text)));                             \
+		DT_EXPECT_NOTHING(&self->q);                                                                           \
+	} while (0)
 
 #define nft(...) dt_sh("nft -f - <<'END'\n" __VA_ARGS__ "\nEND\n")
 
@@ -205,7 +208,7 @@ TEST_F(hosts, redirected)
 	if (!have_nft())
 		SKIP(return, "no nft, or no nftables in this kernel");
 	if (nft("table ip t { chain c { type nat hook prerouting priority -100; "
-			"udp dport 4000 redirect to :5000; }; }"))
+		"udp dport 4000 redirect to :5000; }; }"))
 		SKIP(return, "no NAT in this kernel");
 	ASSERT_EQ(0, dt_send(self->sender, "10.0.0.1", 4000, "here", 4));
 	DT_EXPECT_DATAGRAM(&self->q, "10.0.0.2", "10.0.0.1", 5000, "here");
@@ -227,7 +230,8 @@ TEST_F(hosts, masqueraded_replies)
 	ASSERT_LE(0, far);
 	ASSERT_EQ(0, dt_netns_enter(self->here));
 	ASSERT_EQ(0, dt_ip("link add veth1 type veth peer name veth1 netns /proc/self/fd/%d\n"
-			   "addr add 10.1.0.1/24 dev veth1\nlink set veth1 up", far));
+			   "addr add 10.1.0.1/24 dev veth1\nlink set veth1 up",
+			   far));
 	ASSERT_EQ(0, dt_sh("echo 1 >/proc/sys/net/ipv4/ip_forward"));
 	if (nft("table ip t { chain c { type nat hook postrouting priority 100; oifname veth1 masquerade; }; }"))
 		SKIP(return, "no NAT in this kernel");
@@ -316,14 +320,16 @@ static int attach_deny(const char *cgroup)
 		.prog_type = BPF_PROG_TYPE_CGROUP_SKB,
 		.insns = (uintptr_t)insns,
 		.insn_cnt = 2,
-		.license = (uintptr_t)"GPL",
+		.license = (uintptr_t) "GPL",
 	};
 	int dir = open(cgroup, O_RDONLY | O_CLOEXEC), prog = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 
 	if (dir < 0 || prog < 0)
 		return -errno;
 	attr = (union bpf_attr){
-		.target_fd = (__u32)dir, .attach_bpf_fd = (__u32)prog, .attach_type = BPF_CGROUP_INET_INGRESS,
+		.target_fd = (__u32)dir,
+		.attach_bpf_fd = (__u32)prog,
+		.attach_type = BPF_CGROUP_INET_INGRESS,
 	};
 	return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
@@ -388,8 +394,8 @@ TEST_F(hosts, icmp6_error)
 	len = dt_pop(&self->q, NULL, self->buf, sizeof(self->buf));
 	ASSERT_EQ(40 + 8 + 52, len);
 	EXPECT_EQ(IPPROTO_ICMPV6, self->buf[6]);
-	EXPECT_EQ(1, self->buf[40]);	/* destination unreachable */
-	EXPECT_EQ(4, self->buf[41]);	/* port */
+	EXPECT_EQ(1, self->buf[40]); /* destination unreachable */
+	EXPECT_EQ(4, self->buf[41]); /* port */
 	EXPECT_EQ(0, memcmp(self->buf + 48 + 8, ip + 8, sizeof(ip) - 8));
 	ASSERT_EQ(0, dt_counters(&self->q, &count));
 	EXPECT_EQ(1, count.rx_icmp);

@@ -37,7 +37,7 @@ static unsigned long long vmstat(const char *name)
 	char line[128], *value;
 	FILE *f;
 
-	kmod_write("/proc/sys/vm/stat_refresh", "1");	/* the CPUs' shares are added up */
+	kmod_write("/proc/sys/vm/stat_refresh", "1"); /* the CPUs' shares are added up */
 	f = fopen("/proc/vmstat", "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		value = strchr(line, ' ');
@@ -107,11 +107,11 @@ TEST_F(region, fields)
 	}, bad;
 	struct demi_region_unregister un = { .size = sizeof(un) };
 
-#define REJECTED(err, field, value)                                                                \
-	do {                                                                                       \
-		bad = good;                                                                        \
-		bad.field = (value);                                                               \
-		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_REGION_REGISTER, &bad));                     \
+#define REJECTED(err, field, value)                                                                                    \
+	do {                                                                                                           \
+		bad = good;                                                                                            \
+		bad.field = (value);                                                                                   \
+		EXPECT_EQ(-(err), kmod_ioctl(self->fd, DEMI_REGION_REGISTER, &bad));                                   \
 	} while (0)
 	REJECTED(EINVAL, flags, 1);
 	REJECTED(EINVAL, flags, 1U << 31);
@@ -123,7 +123,7 @@ TEST_F(region, fields)
 	REJECTED(EINVAL, length_bytes, page + 1);
 	REJECTED(EINVAL, length_bytes, (1ULL << 32) + page);
 	REJECTED(EINVAL, length_bytes, ~0ULL & ~(page - 1ULL));
-	REJECTED(EINVAL, addr, ~0ULL & ~(page - 1ULL));	/* the sum is 2^64 */
+	REJECTED(EINVAL, addr, ~0ULL & ~(page - 1ULL)); /* the sum is 2^64 */
 	REJECTED(EFAULT, addr, 0);
 	REJECTED(EFAULT, addr, 1ULL << 62 & ~(page - 1ULL));
 #undef REJECTED
@@ -176,7 +176,7 @@ TEST_F(region, file_is_refused)
 	p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, exe, 0);
 	ASSERT_NE(p, MAP_FAILED);
 	EXPECT_EQ(-EOPNOTSUPP, region(self->fd, p, page));
-	*(volatile char *)p = 1;	/* now an anonymous page, in a mapping of a file all the same */
+	*(volatile char *)p = 1; /* now an anonymous page, in a mapping of a file all the same */
 	EXPECT_EQ(-EOPNOTSUPP, region(self->fd, p, page));
 	munmap(p, page);
 	close(exe);
@@ -242,8 +242,8 @@ TEST_F(region, spans_mappings)
 	char *p = map_anon(4 * page);
 
 	ASSERT_NE(p, MAP_FAILED);
-	ASSERT_EQ(p + page, mmap(p + page, page, PROT_READ | PROT_WRITE,
-				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	ASSERT_EQ(p + page,
+		  mmap(p + page, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	EXPECT_GT(region(self->fd, p, 4 * page), 0);
 	munmap(p, 4 * page);
 }
@@ -300,10 +300,10 @@ static void become_user(unsigned long memlock)
 }
 
 /* 0, or the number of the first step that went wrong. */
-#define STEP(n, ok)                                                                                \
-	do {                                                                                       \
-		if (!(ok))                                                                         \
-			_exit(n);                                                                  \
+#define STEP(n, ok)                                                                                                    \
+	do {                                                                                                           \
+		if (!(ok))                                                                                             \
+			_exit(n);                                                                                      \
 	} while (0)
 
 static int in_child(void (*run)(void))
@@ -338,7 +338,7 @@ static void to_the_limit(void)
 	id = region(fd, p, 5 * page);
 	STEP(6, id > 0);
 	STEP(7, region(fd, p, 4 * page) == -ENOMEM);
-	again = region(fd, p, 3 * page);	/* overlaps, and is charged all the same */
+	again = region(fd, p, 3 * page); /* overlaps, and is charged all the same */
 	STEP(8, again > 0);
 	STEP(9, region(fd, p, page) == -ENOMEM);
 	STEP(10, kmod_unregister(fd, id) == 0);
@@ -357,7 +357,7 @@ static void to_the_limit(void)
 TEST_F(region, rlimit)
 {
 	EXPECT_EQ(0, in_child(to_the_limit));
-	EXPECT_EQ(0, in_child(to_the_limit));	/* the user is charged for nothing from before */
+	EXPECT_EQ(0, in_child(to_the_limit)); /* the user is charged for nothing from before */
 }
 
 /* The charge is the user's: two processes of one user share it. */
@@ -507,8 +507,7 @@ TEST_F(region, munmap_under_registration)
 	char *p;
 
 	ASSERT_EQ(0, fq_mock(&q, self->fd, 64));
-	p = mmap(q.mem, FQ_BUFS * FQ_BUF, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		 -1, 0);
+	p = mmap(q.mem, FQ_BUFS * FQ_BUF, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	ASSERT_EQ((char *)q.mem, p);
 	fq_post(&q, 0);
 	EXPECT_EQ(0, fq_send(&q, 1, frame, sizeof(frame)));

@@ -18,9 +18,9 @@
 #define FRAME 64
 
 struct meter {
-	int raw;		/* packet socket of the other host */
+	int raw; /* packet socket of the other host */
 	uint8_t frame[FRAME];
-	uint64_t send, fetch;	/* instructions of one round */
+	uint64_t send, fetch; /* instructions of one round */
 };
 
 static uint16_t sum16(const uint8_t *p, int len, uint32_t sum)

@@ -58,13 +58,13 @@ static void valid(int v6, uint32_t seq)
 }
 
 /* It arrives, and nothing has arrived before it. */
-#define EXPECT_ARRIVES(v6, seq)                                                            \
-	do {                                                                               \
-		uint32_t number_ = (seq), got_ = 0;                                        \
-		valid(v6, number_);                                                        \
-		ASSERT_EQ(0, tx_send(&self->q, &p));                                       \
-		ASSERT_EQ((int)sizeof(got_), tx_recv(self->peer[v6], &got_, sizeof(got_))); \
-		ASSERT_EQ(number_, got_);                                                  \
+#define EXPECT_ARRIVES(v6, seq)                                                                                        \
+	do {                                                                                                           \
+		uint32_t number_ = (seq), got_ = 0;                                                                    \
+		valid(v6, number_);                                                                                    \
+		ASSERT_EQ(0, tx_send(&self->q, &p));                                                                   \
+		ASSERT_EQ((int)sizeof(got_), tx_recv(self->peer[v6], &got_, sizeof(got_)));                            \
+		ASSERT_EQ(number_, got_);                                                                              \
 	} while (0)
 
 /* ---- one rule broken at a time ------------------------------------------------------------- */
@@ -143,8 +143,9 @@ TEST_F(transmit, free_fields)
 {
 	uint8_t control[256];
 	struct iovec iov = { buf, sizeof(buf) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	int on = 1, ttl = 0, tos = 0;
 
 	ASSERT_EQ(0, setsockopt(self->peer[0], IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)));
@@ -283,19 +284,43 @@ TEST_F(transmit, each_rule_of_offloads)
 		tx_udp(&p, us[0], PORT, them[0], PEER, pattern, 1000);
 		tx_ask_csum(&p);
 		switch (i) {
-		case 0: p.vh.csum_start = 18; break;
-		case 1: p.vh.csum_start = 0; break;
-		case 2: p.vh.csum_offset = 16; break;
-		case 3: p.vh.csum_offset = 8; break;
-		case 4: p.vh.flags |= 2; break; /* DATA_VALID */
-		case 5: p.vh.flags |= 4; break; /* RSC_INFO */
-		case 6: p.vh.gso_type = 3, p.vh.gso_size = 100; break; /* UFO */
-		case 7: p.vh.gso_type = TX_GSO_TCPV4, p.vh.gso_size = 100; break;
-		case 8: p.vh.gso_type = TX_GSO_UDP_L4 | 0x80, p.vh.gso_size = 100; break;
-		case 9: p.vh.gso_type = TX_GSO_UDP_L4, p.vh.gso_size = 0; break;
-		case 10: p.vh.gso_type = TX_GSO_UDP_L4, p.vh.gso_size = 100, p.vh.flags = 0; break;
+		case 0:
+			p.vh.csum_start = 18;
+			break;
+		case 1:
+			p.vh.csum_start = 0;
+			break;
+		case 2:
+			p.vh.csum_offset = 16;
+			break;
+		case 3:
+			p.vh.csum_offset = 8;
+			break;
+		case 4:
+			p.vh.flags |= 2;
+			break; /* DATA_VALID */
+		case 5:
+			p.vh.flags |= 4;
+			break; /* RSC_INFO */
+		case 6:
+			p.vh.gso_type = 3, p.vh.gso_size = 100;
+			break; /* UFO */
+		case 7:
+			p.vh.gso_type = TX_GSO_TCPV4, p.vh.gso_size = 100;
+			break;
+		case 8:
+			p.vh.gso_type = TX_GSO_UDP_L4 | 0x80, p.vh.gso_size = 100;
+			break;
+		case 9:
+			p.vh.gso_type = TX_GSO_UDP_L4, p.vh.gso_size = 0;
+			break;
+		case 10:
+			p.vh.gso_type = TX_GSO_UDP_L4, p.vh.gso_size = 100, p.vh.flags = 0;
+			break;
 		/* of no meaning on the way out */
-		case 11: p.vh.hdr_len = 999, p.vh.num_buffers = 999, want = 0; break;
+		case 11:
+			p.vh.hdr_len = 999, p.vh.num_buffers = 999, want = 0;
+			break;
 		}
 		EXPECT_EQ(want, tx_send(&self->q, &p))
 		{
@@ -465,7 +490,11 @@ TEST_F(transmit, multicast_and_broadcast)
 	struct ip_mreq mreq = { .imr_multiaddr.s_addr = inet_addr("239.1.2.3"),
 				.imr_interface.s_addr = inet_addr("10.0.0.2") };
 	struct ipv6_mreq mreq6 = { 0 };
-	struct { int v6; const char *to; uint32_t flag; } const *c, cases[] = {
+	struct {
+		int v6;
+		const char *to;
+		uint32_t flag;
+	} const *c, cases[] = {
 		{ 0, "239.1.2.3", DEMI_PORT_F_MULTICAST },
 		{ 0, "255.255.255.255", DEMI_PORT_F_BROADCAST },
 		{ 0, "10.0.0.255", DEMI_PORT_F_BROADCAST },
@@ -561,14 +590,16 @@ TEST_F(transmit, too_many_descriptors)
 
 	/* a ring full of one frame, which never ends; then the end, with something behind it */
 	for (int i = 0; i < 64; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1,
+		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0,
+							     .len = 1,
 							     .region = (uint16_t)self->ctx.region,
 							     .flags = DEMI_DESC_F_MORE });
 	ASSERT_EQ(0, tx_kick(&self->q, &sent));
 	EXPECT_EQ(64, sent);
 	EXPECT_EQ(-EMSGSIZE, tx_done(&self->q, 64));
 	for (int i = 0; i < 10; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0, .len = 1,
+		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0,
+							     .len = 1,
 							     .region = (uint16_t)self->ctx.region,
 							     .flags = i < 9 ? DEMI_DESC_F_MORE : 0 });
 	valid(0, 5);
@@ -593,11 +624,21 @@ TEST_F(transmit, descriptors_of_nothing)
 		int want = -EFAULT;
 
 		switch (i) {
-		case 0: d.region = 0; break;
-		case 1: d.region = 65535; break;
-		case 2: d.offset = DT_REGION_BYTES - 99; break;
-		case 3: d.offset = ~0ULL - 10; break;
-		case 4: d.flags = 0x80, want = -EINVAL; break;
+		case 0:
+			d.region = 0;
+			break;
+		case 1:
+			d.region = 65535;
+			break;
+		case 2:
+			d.offset = DT_REGION_BYTES - 99;
+			break;
+		case 3:
+			d.offset = ~0ULL - 10;
+			break;
+		case 4:
+			d.flags = 0x80, want = -EINVAL;
+			break;
 		}
 		dt_ring_put(&self->q.tx, d);
 		ASSERT_EQ(0, tx_kick(&self->q, &sent));

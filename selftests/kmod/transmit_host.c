@@ -102,8 +102,11 @@ TEST_F(host, cgroup_egress)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	union bpf_attr load = { .prog_type = BPF_PROG_TYPE_CGROUP_SKB, .insns = (uintptr_t)drop, .insn_cnt = 2,
-				.license = (uintptr_t)"GPL", .expected_attach_type = BPF_CGROUP_INET_EGRESS };
+	union bpf_attr load = { .prog_type = BPF_PROG_TYPE_CGROUP_SKB,
+				.insns = (uintptr_t)drop,
+				.insn_cnt = 2,
+				.license = (uintptr_t) "GPL",
+				.expected_attach_type = BPF_CGROUP_INET_EGRESS };
 	union bpf_attr attach = { .attach_type = BPF_CGROUP_INET_EGRESS };
 	int prog, group;
 
@@ -178,7 +181,7 @@ static void *sleeper(void *arg)
 #define HOLD "tc qdisc add dev veth0 root tbf rate 8kbit burst 2000 limit 100000000"
 
 /* Packets wait in the device's queue, charged to the reservation; they go, and who sleeps is woken. */
-static void hold_and_go(struct __test_metadata *_metadata, FIXTURE_DATA(host) *self, int frames_min)
+static void hold_and_go(struct __test_metadata *_metadata, FIXTURE_DATA(host) * self, int frames_min)
 {
 	struct demi_queue_counters before, count;
 	void *woken = NULL;

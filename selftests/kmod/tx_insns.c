@@ -88,7 +88,7 @@ TEST(insns_of_a_packet)
 	ASSERT_LE(0, dt_netns());
 	ASSERT_EQ(0, dt_ip("link add dummy7 type dummy\nlink set dummy7 addrgenmode none\n"
 			   "addr add 10.0.0.1/24 dev dummy7\naddr add fd00::1/64 dev dummy7 nodad\n"
-			    "link set dummy7 up"));
+			   "link set dummy7 up"));
 	ASSERT_EQ(0, dt_open(&c));
 	ASSERT_EQ(0, dt_queue_open(&q, &c, 64));
 	for (int v6 = 0; v6 < 2; v6++) {

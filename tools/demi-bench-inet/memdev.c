@@ -81,8 +81,7 @@ static void mem_release(struct demi_pktdev *d, uint32_t id)
 {
 }
 
-static int mem_flow_add(struct demi_pktdev *d, uint32_t handle, const struct demi_pktdev_peer *peer,
-			uint32_t *flow_out)
+static int mem_flow_add(struct demi_pktdev *d, uint32_t handle, const struct demi_pktdev_peer *peer, uint32_t *flow_out)
 {
 	*flow_out = 1;
 	return 0;
