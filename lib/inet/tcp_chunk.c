@@ -202,6 +202,34 @@ static int take_all(struct demi_tcp *t, struct taking *k, struct demi_op *op, co
 	return 0;
 }
 
+/* One small segment, and nothing waits: into a chunk of its own. False: not so, or no memory at hand. */
+static inline bool push_alone(struct demi_tcp *t, struct demi_op *op, const demi_sgarray_t *sga)
+{
+	uint32_t len = sga->sga_segs[0].sgaseg_len;
+	struct demi_inet *in = t->s.in;
+	struct demi_tcp_chunk *c = in->tcp->chunk_cache;
+
+	if (t->snd_head || !c || sga->sga_numsegs != 1 || len - 1 >= POOLED_ROOM || len >= in->zc_min_bytes ||
+	    demi_ctx_charge(in->ctx, len))
+		return false;
+	in->tcp->chunk_cache = c->next;
+	in->tcp->chunk_cached--;
+	c->next = NULL;
+	c->base = c->room;
+	c->op = NULL;
+	c->seq = t->snd_end;
+	c->len = len;
+	c->cap = POOLED_ROOM;
+	c->refs = 0;
+	c->gone = false;
+	memcpy(c->room, sga->sga_segs[0].sgaseg_buf, len);
+	in->ctx->count.copied_bytes += len;
+	t->snd_head = t->snd_tail = t->snd_cur = c;
+	t->snd_end += len;
+	demi_op_complete(op);
+	return true;
+}
+
 int demi_tcp_chunks_push(struct demi_tcp *t, struct demi_op *op, const void *head, uint32_t head_len,
 			 const demi_sgarray_t *sga)
 {
@@ -210,6 +238,8 @@ int demi_tcp_chunks_push(struct demi_tcp *t, struct demi_op *op, const void *hea
 	uint64_t total = head_len;
 	int err;
 
+	if (!head_len && push_alone(t, op, sga))
+		return 0;
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
 		if (!sga->sga_segs[i].sgaseg_len)
 			return -EINVAL;
@@ -250,6 +280,8 @@ struct demi_tcp_chunk *demi_tcp_chunk_at(struct demi_tcp *t, uint32_t seq)
 {
 	struct demi_tcp_chunk *c = t->snd_cur;
 
+	if (__builtin_expect(c && seq - c->seq < c->len, 1))
+		return c;
 	if (!c || seq_lt(seq, c->seq))
 		c = t->snd_head;
 	while (c->next && seq_leq(c->seq + c->len, seq))

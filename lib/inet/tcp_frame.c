@@ -175,11 +175,13 @@ bool demi_tcp_send_data(struct demi_tcp *t, const struct demi_tcp_out *o, uint32
 
 uint32_t demi_tcp_chunks_fit(struct demi_tcp *t, uint32_t seq, uint32_t len)
 {
-	const struct demi_tcp_chunk *c = demi_tcp_chunk_at(t, seq);
-	uint32_t n = c->len - (seq - c->seq);
+	const struct demi_tcp_chunk *c;
+	uint32_t n;
 
 	if (len <= COPY_MAX)
 		return len;
+	c = demi_tcp_chunk_at(t, seq);
+	n = c->len - (seq - c->seq);
 	for (unsigned int segs = 2; n < len && segs < DEMI_INET_TX_SEGS; segs++) {
 		c = c->next;
 		n += c->len;

@@ -2,7 +2,7 @@
 /* What ICMP says of a segment that was sent: RFC 1122 4.2.3.9, RFC 5927, RFC 1191, RFC 8201. */
 #include "inet/tcp_stack.h"
 
-/* RFC 1191 3: an old router says 0; what is smaller than everybody must take is not believed (RFC 5927 7.2, RFC 8200 5). */
+/* RFC 1191 3: an old router says 0; less than everybody must take is not believed (RFC 5927 7.2, RFC 8200 5). */
 #define MTU4_MIN 552U
 #define MTU6_MIN 1280U
 

@@ -150,11 +150,25 @@ void demi_tcp_rx_framed(struct demi_tcp *t, const uint8_t *data, uint32_t len)
 	charge_messages(t);
 }
 
+/* A pop waits for the payload of a packet in one segment. */
+static inline bool answer_at_once(struct demi_tcp *t, const struct demi_inet_rxpkt *r, uint32_t off, uint32_t len)
+{
+	struct demi_op *op = t->ops.head;
+
+	if (!op || r->segs != 1 || t->rx_head || t->maxsegs != 1 || len > op->priv.u64[0] || !t->fast)
+		return false;
+	demi_op_list_del(&t->ops, op);
+	demi_op_complete_buf(op, r->p->data + off, len);
+	return true;
+}
+
 void demi_tcp_rx_take(struct demi_tcp *t, const struct demi_inet_rxpkt *r, uint32_t off, uint32_t len)
 {
 	struct demi_inet *in = t->s.in;
 	bool unwanted = t->s.shut_rd || t->s.q.closed;
 
+	if (__builtin_expect(answer_at_once(t, r, off, len), 1))
+		return;
 	for (uint32_t i = 0; i < r->segs; i++) {
 		uint8_t *data = r->p[i].data;
 		uint32_t n = r->p[i].len;
