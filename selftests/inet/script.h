@@ -336,7 +336,7 @@ static inline void describe(const struct seg *g)
 		printf(" ts %u %u", g->ts_val, g->ts_ecr);
 	for (uint32_t i = 0; i < g->nsacks; i++)
 		printf(" sack %u-%u", g->sacks[i][0], g->sacks[i][1]);
-	printf("%s\n", g->ce ? " ect" : "");
+	printf("%s\n", g->ce ? " ecn" : "");
 }
 
 static inline bool opts_match(const struct seg *w, const struct seg *g)

@@ -487,7 +487,7 @@ static void ecn_is_accepted(void)
 	in(". 1 ack 1");
 	qd = result_now(start_accept(script_listener)).qr_value.ares.qd;
 	script_push(qd, 100);
-	out("P. 1+100 ack 1 ce"); /* ECT(0) */
+	out("P. 1+100 ack 1 ce"); /* marked as capable */
 	in("P. 1+100 ack 101 ce");
 	out("E. 101 ack 101");
 	in("P. 101+100 ack 101");
