@@ -32,6 +32,7 @@ struct wire {
 static struct link l;
 static struct app apps[2];
 static struct wire wires[2];
+static uint32_t nomem; /* in 1/10000: a step in which devices have no memory for packets */
 static bool dirty; /* corruption may pass the checksum's 16 bits: then nobody is to blame */
 
 static uint8_t byte_at(uint64_t salt, uint64_t pos)
@@ -138,7 +139,7 @@ static void app_push(struct app *a)
 	if (!heap)
 		memset(buf, 0xaa, used); /* it was copied, or is not ours to touch: this is not heap memory */
 	if (err) {
-		CHECK_EQ(err, ENOBUFS);
+		CHECK(err == ENOBUFS || (err == ENOMEM && nomem));
 		if (heap)
 			demi_free(mem);
 		return;
@@ -245,6 +246,7 @@ static void one(uint64_t seed)
 	if (rnd_below(3) == 0)
 		l.rate_bps = 1000000ULL * (1 + rnd_below(100));
 	dirty = l.corrupt != 0;
+	nomem = rnd_below(4) ? 0 : rnd_below(3000);
 	l.end[0] = node_new(1, caps, mtu);
 	l.end[1] = node_new(2, caps, mtu);
 	listener = node_listen(l.end[0], domain, 80, 8);
@@ -268,8 +270,10 @@ static void one(uint64_t seed)
 		apps[i].lazy = rnd_below(2) ? rnd_below(10000) : 0;
 	}
 	while (!over()) {
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
+			l.end[i]->no_buf = chance(nomem);
 			app_step(&apps[i]);
+		}
 		link_step(&l, net_now + 1 + rnd_below(10) * NET_MS);
 		if (net_now > limit) {
 			printf("stuck: sent %llu/%llu got %llu, sent %llu/%llu got %llu\n",
@@ -280,6 +284,7 @@ static void one(uint64_t seed)
 		}
 	}
 	for (int i = 0; i < 2; i++) {
+		l.end[i]->no_buf = false;
 		CHECK_EQ(apps[i].got, apps[!i].total);
 		OK(demi_close(apps[i].qd));
 	}
