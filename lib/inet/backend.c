@@ -15,6 +15,9 @@
 /* While spinning the clock is read once in so many rounds, if anything is timed at all. */
 #define CLOCK_EVERY 16
 
+/* Copies that have left are taken back when there is nothing else to do, or so many at a time. */
+#define REAP_AT 32
+
 /* How long to sleep on a device that cannot wake. */
 #define POLL_NS 50000
 
@@ -93,8 +96,6 @@ static void backend_flush(struct demi_backend *b)
 		return;
 	transmit(ib);
 	kick(ib);
-	if (ib->in.flying.head && !ib->in.dead)
-		reap(ib);
 }
 
 static __attribute__((noinline)) void received(struct demi_inet_backend *ib, struct demi_pkt *pkts, int n)
@@ -165,8 +166,6 @@ static void backend_poll(struct demi_backend *b)
 
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
-	if (ib->in.flying.head)
-		reap(ib);
 	look_at_clock(ib);
 	if (__builtin_expect(ib->in.txq.head || demi_inet_wants_run(&ib->in), 0))
 		backend_flush(b);
@@ -175,6 +174,8 @@ static void backend_poll(struct demi_backend *b)
 	n = dev->ops->rx(dev, pkts, DEMI_INET_BURST);
 	if (n)
 		received(ib, pkts, n);
+	if (ib->in.flying && (!n || ib->in.flying >= REAP_AT || ib->in.awaited || ib->in.draining) && !ib->in.dead)
+		reap(ib);
 	if (__builtin_expect(ib->armed && !ib->in.dead, 0))
 		set_timer(ib);
 }

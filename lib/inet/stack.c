@@ -67,18 +67,11 @@ uint16_t demi_inet_next_id(struct demi_inet *in, const struct demi_ip *src, cons
 	return in->ids[h >> 56]++;
 }
 
-static void end_all(struct demi_inet *in, struct demi_inet_txlist *l, int err)
-{
-	while (l->head)
-		demi_inet_tx_end(in, l, l->head, err);
-}
-
 void demi_inet_exit(struct demi_inet *in)
 {
 	struct demi_inet_link *l;
 
-	end_all(in, &in->txq, ECANCELED);
-	end_all(in, &in->flying, ECANCELED);
+	demi_inet_tx_end_all(in, ECANCELED);
 	while ((l = in->socks.next) != &in->socks) {
 		struct demi_inet_sock *s = (struct demi_inet_sock *)((char *)l - offsetof(struct demi_inet_sock, all));
 
@@ -92,8 +85,7 @@ void demi_inet_exit(struct demi_inet *in)
 void demi_inet_device_gone(struct demi_inet *in, int err)
 {
 	in->dead = err;
-	end_all(in, &in->txq, err);
-	end_all(in, &in->flying, err);
+	demi_inet_tx_end_all(in, err);
 	for (struct demi_inet_link *l = in->socks.next; l != &in->socks; l = l->next)
 		demi_udp_fail_ops((struct demi_inet_sock *)((char *)l - offsetof(struct demi_inet_sock, all)), err);
 	demi_tcp_device_gone(in, err);

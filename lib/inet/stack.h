@@ -52,8 +52,10 @@ struct demi_inet {
 	int dead; /* the device is gone: the errno of everything from now on */
 
 	struct demi_inet_txlist txq; /* not taken by the device yet */
-	struct demi_inet_txlist flying; /* taken, not done */
+	uint32_t flying; /* packets that are taken, not done; */
+	uint32_t awaited; /* of them, those that somebody waits for */
 	struct demi_inet_tx *tx_cache; /* of the usual size */
+	struct demi_inet_tx *tx_all; /* every one that exists */
 	uint32_t tx_cached;
 
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */

@@ -12,27 +12,34 @@
 #define USUAL_ROOM (USUAL_SIZE - sizeof(struct demi_inet_tx))
 #define CACHE_MAX 64
 
-static void list_add(struct demi_inet_txlist *l, struct demi_inet_tx *tx)
+static void all_add(struct demi_inet *in, struct demi_inet_tx *tx)
 {
-	tx->next = NULL;
-	tx->prev = l->tail;
-	if (l->tail)
-		l->tail->next = tx;
-	else
-		l->head = tx;
-	l->tail = tx;
+	tx->flying = false;
+	tx->all_prev = NULL;
+	tx->all_next = in->tx_all;
+	if (tx->all_next)
+		tx->all_next->all_prev = tx;
+	in->tx_all = tx;
 }
 
-static void list_del(struct demi_inet_txlist *l, struct demi_inet_tx *tx)
+static void all_del(struct demi_inet *in, struct demi_inet_tx *tx)
 {
-	if (tx->prev)
-		tx->prev->next = tx->next;
+	if (tx->all_next)
+		tx->all_next->all_prev = tx->all_prev;
+	if (tx->all_prev)
+		tx->all_prev->all_next = tx->all_next;
 	else
-		l->head = tx->next;
-	if (tx->next)
-		tx->next->prev = tx->prev;
-	else
-		l->tail = tx->prev;
+		in->tx_all = tx->all_next;
+}
+
+static struct demi_inet_tx *queue_take(struct demi_inet *in)
+{
+	struct demi_inet_tx *tx = in->txq.head;
+
+	in->txq.head = tx->next;
+	if (!tx->next)
+		in->txq.tail = NULL;
+	return tx;
 }
 
 struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied)
@@ -51,6 +58,7 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 		if (!tx)
 			return NULL;
 		tx->usual = usual;
+		all_add(in, tx);
 	}
 	tx->op = NULL;
 	tx->lent = 0;
@@ -63,6 +71,7 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
 {
 	if (!tx->usual || in->tx_cached == CACHE_MAX) {
+		all_del(in, tx);
 		demi_heap_free(tx);
 		return;
 	}
@@ -77,6 +86,7 @@ void demi_inet_tx_cache_free(struct demi_inet *in)
 
 	while ((tx = in->tx_cache)) {
 		in->tx_cache = tx->next;
+		all_del(in, tx);
 		demi_heap_free(tx);
 	}
 	in->tx_cached = 0;
@@ -140,15 +150,20 @@ uint32_t demi_inet_tx_fill(struct demi_inet *in, struct demi_inet_tx *tx, uint32
 
 void demi_inet_tx_queue(struct demi_inet *in, struct demi_inet_tx *tx)
 {
-	list_add(&in->txq, tx);
+	tx->next = NULL;
+	if (in->txq.head)
+		in->txq.tail->next = tx;
+	else
+		in->txq.head = tx;
+	in->txq.tail = tx;
 	in->ctx->flush_wanted = true;
 }
 
-void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct demi_inet_tx *tx, int err)
+/* A queued or landed packet of which nothing is under way. */
+void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_tx *tx, int err)
 {
 	struct demi_inet_sock *s = tx->s;
 
-	list_del(l, tx);
 	if (tx->tcp) {
 		demi_tcp_frame_done(in, tx, err);
 		return;
@@ -162,7 +177,7 @@ void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct d
 	else if (tx->op)
 		demi_op_complete(tx->op);
 	else if (err && !s->q.closed)
-		s->err = (uint16_t)err;
+		demi_inet_sock_set_err(s, err);
 	demi_ctx_uncharge(in->ctx, tx->charge);
 	demi_inet_tx_free(in, tx);
 	demi_inet_sock_put_tx(s);
@@ -183,11 +198,41 @@ void demi_inet_taken(struct demi_inet *in, uint32_t entries)
 {
 	struct demi_inet_tx *tx;
 
-	while (entries && (tx = in->txq.head)) {
+	while (entries && in->txq.head) {
+		tx = queue_take(in);
 		entries -= tx->segs < entries ? tx->segs : entries;
-		list_del(&in->txq, tx);
-		list_add(&in->flying, tx);
+		tx->flying = true;
+		in->flying++;
+		in->awaited += demi_inet_tx_awaited(tx);
 	}
+}
+
+static void land(struct demi_inet *in, struct demi_inet_tx *tx, int err)
+{
+	tx->flying = false;
+	in->flying--;
+	in->awaited -= demi_inet_tx_awaited(tx);
+	demi_inet_tx_end(in, tx, err);
+}
+
+/* What ends may take others with it: after each one the list is looked at anew. */
+static struct demi_inet_tx *first_flying(const struct demi_inet *in)
+{
+	struct demi_inet_tx *tx = in->tx_all;
+
+	while (tx && !tx->flying)
+		tx = tx->all_next;
+	return tx;
+}
+
+void demi_inet_tx_end_all(struct demi_inet *in, int err)
+{
+	struct demi_inet_tx *tx;
+
+	while (in->txq.head)
+		demi_inet_tx_end(in, queue_take(in), err);
+	while ((tx = first_flying(in)))
+		land(in, tx, err);
 }
 
 /* Was it something that another question about the route could answer? */
@@ -206,6 +251,6 @@ void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint
 			if (about_route(done[i].err))
 				demi_inet_routes_changed(in);
 		}
-		demi_inet_tx_end(in, &in->flying, tx, done[i].err);
+		land(in, tx, done[i].err);
 	}
 }

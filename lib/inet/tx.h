@@ -4,7 +4,8 @@
 
 /*
  * A packet on its way out, in one heap object that the device can reach: its entries, and the room for headers and
- * copied payload. It is in the stack's queue, then flying, then done; the device's cookie is its address.
+ * copied payload. It is in the stack's queue, then flying, then done; the device's cookie is its address. All that
+ * exist are on one list, so that flying and landing touch nothing but the packet.
  */
 
 #include "core/ctx.h"
@@ -17,13 +18,15 @@
 struct demi_inet_sock;
 
 struct demi_inet_tx {
-	struct demi_inet_tx *next, *prev;
+	struct demi_inet_tx *next; /* in the queue or in the cache */
+	struct demi_inet_tx *all_next, *all_prev;
 	struct demi_inet_sock *s;
 	struct demi_op *op; /* pending because memory is lent; else NULL */
 	uint32_t charge;
 	uint16_t lent; /* a bit for each entry whose memory is */
 	uint8_t segs;
 	bool usual; /* of the usual size */
+	bool flying;
 	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */
@@ -46,6 +49,15 @@ void demi_inet_tx_unlend(const demi_sgarray_t *sga, uint32_t lent);
 void demi_inet_tx_queue(struct demi_inet *in, struct demi_inet_tx *tx);
 
 /* It left or it will not: operation, lends, charge, socket. May free the socket. @err is positive or 0. */
-void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_txlist *l, struct demi_inet_tx *tx, int err);
+void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_tx *tx, int err);
+
+/* All that are queued or flying end. */
+void demi_inet_tx_end_all(struct demi_inet *in, int err);
+
+/* Somebody waits for the end of it, or it holds what others need. */
+static inline bool demi_inet_tx_awaited(const struct demi_inet_tx *tx)
+{
+	return tx->op || tx->tcp;
+}
 
 #endif /* DEMI_INET_TX_H */

@@ -151,7 +151,8 @@ static void fuzz(void)
 		if (rnd_below(4) == 0)
 			turn();
 		forget_sent();
-		dev->sent_head = dev->sent_tail = dev->reported = 0;
+		if (dev->reported == dev->sent_tail)
+			dev->sent_head = dev->sent_tail = dev->reported = 0;
 	}
 	while (dev->rx_head != dev->rx_tail)
 		turn();

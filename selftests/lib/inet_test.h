@@ -45,11 +45,12 @@ struct dev {
 	/* sent, in order; the test reads them with sent() */
 	struct sent *sent[DEV_QUEUE];
 	uint64_t cookies[DEV_QUEUE];
+	int errs[DEV_QUEUE];
 	uint32_t sent_head, sent_tail;
 	bool hold; /* do not report packets as done until dev_done() */
 	uint32_t reported; /* of sent */
 	uint32_t tx_room; /* packets that tx() still takes */
-	int tx_err; /* what packets are reported done with */
+	int tx_err; /* what packets that are taken now are reported done with */
 	int gone; /* every entry answers so */
 	int port_err, flow_err, route_err, group_err;
 	uint32_t ports, flows; /* that are taken now */
@@ -108,6 +109,7 @@ static int dev_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n
 		CHECK(s && dev->sent_tail < DEV_QUEUE);
 		s->meta = pkts[i];
 		dev->cookies[dev->sent_tail] = pkts[i].cookie;
+		dev->errs[dev->sent_tail] = dev->tx_err;
 		memset(pkts[i].data - DEV_HEADROOM, 0xee, DEV_HEADROOM); /* it is the device's to write to */
 		for (;; i++) {
 			CHECK(s->len + pkts[i].len <= sizeof(s->data));
@@ -134,8 +136,8 @@ static int dev_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32
 	if (dev->gone)
 		return dev->gone;
 	while (n < max && !dev->hold && dev->reported < dev->sent_tail) {
+		done[n].err = dev->errs[dev->reported];
 		done[n].cookie = dev->cookies[dev->reported++];
-		done[n].err = dev->tx_err;
 		done[n++].copied = 0;
 	}
 	return (int)n;
