@@ -27,6 +27,7 @@ enum demi_op_state {
 enum demi_op_value {
 	DEMI_OP_VALUE_NONE, /* success, zeroed */
 	DEMI_OP_VALUE_BUF, /* a popped segment: buf and buf_len */
+	DEMI_OP_VALUE_DGRAM, /* the same from an IPv4 address: the first 8 bytes of sga.sga_addr */
 	DEMI_OP_VALUE_FULL, /* sga or ares */
 	DEMI_OP_VALUE_FAILED, /* err */
 };

@@ -61,8 +61,10 @@ static inline void demi_op_ready_inline(struct demi_ctx *ctx, struct demi_op *op
 
 static inline void demi_op_unready_inline(struct demi_op *op)
 {
-	op->prev->next = op->next;
-	op->next->prev = op->prev;
+	struct demi_op *next = op->next, *prev = op->prev;
+
+	prev->next = next;
+	next->prev = prev;
 }
 
 static inline void demi_op_set_pushed_inline(struct demi_op *op)
@@ -89,13 +91,19 @@ static inline void demi_op_copy_result(demi_qresult_t *qr, const struct demi_op 
 	qr->qr_qt = op->token;
 	qr->qr_ret = 0;
 	memset(sga, 0, sizeof(*sga));
-	if (__builtin_expect(op->value > DEMI_OP_VALUE_BUF, 0)) {
+	if (__builtin_expect(op->value > DEMI_OP_VALUE_DGRAM, 0)) {
 		demi_op_copy_value(qr, op);
-	} else if (op->value == DEMI_OP_VALUE_BUF) {
-		sga->sga_buf = op->buf;
+		return;
+	}
+	if (op->value >= DEMI_OP_VALUE_BUF) {
+		void *buf = op->buf;
+
+		sga->sga_buf = buf;
 		sga->sga_numsegs = 1;
-		sga->sga_segs[0].sgaseg_buf = op->buf;
+		sga->sga_segs[0].sgaseg_buf = buf;
 		sga->sga_segs[0].sgaseg_len = op->buf_len;
+		if (op->value == DEMI_OP_VALUE_DGRAM)
+			memcpy(&sga->sga_addr, &op->sga.sga_addr, 8);
 	}
 }
 

@@ -101,7 +101,11 @@ static inline struct demi_queue *demi_queue_find(const struct demi_queue_table *
 	if ((uint32_t)qd >= t->size)
 		return NULL;
 	slot = t->slots[qd];
-	return slot & DEMI_QUEUE_NOT_OPEN ? NULL : (struct demi_queue *)slot;
+	if (slot & DEMI_QUEUE_NOT_OPEN)
+		return NULL;
+	if (!slot) /* a slot is never empty: the caller's test for NULL is the one above */
+		__builtin_unreachable();
+	return (struct demi_queue *)slot;
 }
 
 /* Whatever is in slot @i, closed queues included; NULL if it is free. */

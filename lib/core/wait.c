@@ -3,6 +3,7 @@
 #include "core/wait.h"
 #include "core/enter.h"
 #include "core/op_inline.h"
+#include "core/poll.h"
 #include "core/log.h"
 
 #include <demi/wait.h>
@@ -53,20 +54,43 @@ int demi_wait_op(struct demi_ctx *ctx, struct demi_op *op, const struct timespec
 	return demi_wait_for(ctx, &w, timeout);
 }
 
-static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
-					       const struct timespec *timeout)
+static __attribute__((noinline)) int wait_longer(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
+						 const struct timespec *timeout)
 {
-	int err = 0;
+	struct demi_waiter w = { .found = found_one, .op = op };
+	int err = demi_wait_on(ctx, &w, timeout);
 
-	if (!qr_out || !op || op->state == DEMI_OP_FREE || !timeout_ok(timeout))
-		return demi_leave(ctx, -EINVAL);
-	if (op->state != DEMI_OP_READY)
-		err = demi_wait_op(ctx, op, timeout);
-	else if (ctx->poll_in == 0 || --ctx->poll_in == 0)
-		demi_wait_turn(ctx);
 	if (!err)
 		consume(ctx, op, qr_out);
 	return demi_leave(ctx, err);
+}
+
+/* Not ready: the first poll in line, as it is the last where messages come as fast as they are taken. */
+static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
+						  const struct timespec *timeout)
+{
+	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
+		demi_wait_note_entry(ctx);
+	if (demi_unlikely(ctx->flush_wanted))
+		demi_ctx_flush(ctx);
+	demi_ctx_poll_inline(ctx);
+	if (demi_unlikely(op->state != DEMI_OP_READY))
+		return wait_longer(ctx, qr_out, op, timeout);
+	consume(ctx, op, qr_out);
+	return demi_leave(ctx, 0);
+}
+
+static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
+					       const struct timespec *timeout)
+{
+	if (!qr_out || !op || op->state == DEMI_OP_FREE || !timeout_ok(timeout))
+		return demi_leave(ctx, -EINVAL);
+	if (op->state != DEMI_OP_READY)
+		return wait_pending(ctx, qr_out, op, timeout);
+	if (ctx->poll_in == 0 || --ctx->poll_in == 0)
+		demi_wait_turn(ctx);
+	consume(ctx, op, qr_out);
+	return demi_leave(ctx, 0);
 }
 
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
@@ -79,8 +103,11 @@ DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct
 	ctx->busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
 	op = demi_op_lookup(&ctx->ops, qt);
-	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || --ctx->poll_in == 0))
+	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || --ctx->poll_in == 0)) {
+		if (op && op->state == DEMI_OP_PENDING && !timeout && qr_out)
+			return wait_pending(ctx, qr_out, op, NULL);
 		return wait_slow(ctx, qr_out, op, timeout);
+	}
 	consume(ctx, op, qr_out);
 	return demi_leave(ctx, 0);
 }

@@ -21,6 +21,10 @@ struct demi_waiter {
 	struct demi_op *op; /* wait, wait_any: the result */
 };
 
+/* The stall detector, and the rest of demi_wait_for() for who has polled once: see wait.c. */
+void demi_wait_note_entry(struct demi_ctx *ctx);
+int demi_wait_on(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
+
 /* 0 when @w is satisfied, or -ETIMEDOUT, -EINTR, -EINVAL. @w->found() was false before. */
 int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
 

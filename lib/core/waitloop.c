@@ -43,7 +43,7 @@ static uint64_t coarse_ns(void)
 }
 
 /* The stall detector: peers wait while the application stays away. */
-static void note_entry(struct demi_ctx *ctx)
+void demi_wait_note_entry(struct demi_ctx *ctx)
 {
 	uint64_t now_ns;
 
@@ -60,7 +60,7 @@ static void note_entry(struct demi_ctx *ctx)
 void demi_wait_turn(struct demi_ctx *ctx)
 {
 	ctx->poll_in = POLL_EVERY;
-	note_entry(ctx);
+	demi_wait_note_entry(ctx);
 	if (ctx->flush_wanted) /* nothing else submits it while there is always something ready */
 		demi_ctx_flush(ctx);
 	demi_ctx_poll(ctx);
@@ -167,12 +167,15 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 
 int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
 {
+	demi_wait_note_entry(ctx);
+	return poll_once(ctx, w) ? 0 : demi_wait_on(ctx, w, timeout);
+}
+
+int demi_wait_on(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
+{
 	bool once = timeout && !timeout->tv_sec && !timeout->tv_nsec;
 	int err;
 
-	note_entry(ctx);
-	if (poll_once(ctx, w))
-		return 0;
 	err = take_wakeup(ctx);
 	if (!err)
 		err = validate(ctx, w, once ? UINT32_MAX : VALIDATE_CHUNK);

@@ -4,7 +4,9 @@
 
 #include "core/ctx.h"
 #include "core/log.h"
+#include "inet/fast.h"
 #include "inet/sock.h"
+#include "inet/tcp_stack.h"
 #include "inet/tx.h"
 
 #include <stdlib.h>
@@ -27,6 +29,7 @@ struct demi_inet_backend {
 	struct demi_timer timer; /* ends a sleep: the stack's deadline, or a device without wake fd */
 	uint32_t polls;
 	bool armed;
+	bool streams; /* there has been a stream socket: the stack's timers count */
 	uint32_t dev_route_gen;
 };
 
@@ -88,34 +91,57 @@ static void backend_flush(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
 
-	if (demi_inet_wants_run(&ib->in)) {
+	if (__builtin_expect(demi_tcp_wants_run(&ib->in), 0)) {
 		ib->in.now_ns = demi_now_ns();
 		demi_inet_run(&ib->in);
 	}
-	if (!ib->in.txq.head || ib->in.dead)
+	if ((!ib->in.txq.head && !ib->in.kick) || ib->in.dead)
 		return;
-	transmit(ib);
+	if (ib->in.txq.head)
+		transmit(ib);
+	ib->in.kick = false;
 	kick(ib);
 }
 
-static __attribute__((noinline)) void received(struct demi_inet_backend *ib, struct demi_pkt *pkts, int n)
+/* What a burst has left to be done for the device. */
+static __attribute__((noinline)) void give_back(struct demi_inet_backend *ib)
 {
 	struct demi_inet *in = &ib->in;
 
-	if (n < 0) {
+	for (uint32_t i = 0; i < in->nrecycle; i++)
+		in->dev->ops->rx_recycle(in->dev, in->recycle[i]);
+	if (in->nrecycle)
+		kick(ib);
+}
+
+static __attribute__((noinline)) void routes_changed(struct demi_inet_backend *ib)
+{
+	ib->dev_route_gen = ib->in.dev->route_gen;
+	demi_inet_routes_changed(&ib->in);
+}
+
+/* Receive a burst; take back what has left. */
+static inline void poll_device(struct demi_inet_backend *ib)
+{
+	struct demi_inet *in = &ib->in;
+	struct demi_pkt pkts[DEMI_INET_BURST];
+	int n = in->dev->ops->rx(in->dev, pkts, DEMI_INET_BURST);
+
+	if (__builtin_expect(n < 0, 0)) {
 		gone(ib, n);
 		return;
 	}
-	in->now_ns = demi_now_ns();
-	demi_inet_input(in, pkts, (uint32_t)n);
-	for (uint32_t i = 0; i < in->nrecycle; i++)
-		in->dev->ops->rx_recycle(in->dev, in->recycle[i]);
-	if (__builtin_expect(ib->dev_route_gen != in->dev->route_gen, 0)) {
-		ib->dev_route_gen = in->dev->route_gen;
-		demi_inet_routes_changed(in);
+	for (int i = 0; i < n; i++) {
+		if (demi_likely(demi_inet_fast_input(in, &pkts[i])))
+			continue;
+		demi_inet_input(in, pkts + i, (uint32_t)(n - i));
+		give_back(ib);
+		break;
 	}
-	if (in->nrecycle)
-		kick(ib);
+	if (demi_unlikely(ib->dev_route_gen != in->dev->route_gen))
+		routes_changed(ib);
+	if (in->flying && (!n || in->flying >= REAP_AT || in->awaited || in->draining) && !in->dead)
+		reap(ib);
 }
 
 /* The stack's timers, in turn with everything else. */
@@ -160,24 +186,33 @@ static void timer_due(struct demi_timer *t)
 static void backend_poll(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
-	struct demi_pktdev *dev = ib->in.dev;
-	struct demi_pkt pkts[DEMI_INET_BURST];
-	int n;
 
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
 	look_at_clock(ib);
-	if (__builtin_expect(ib->in.txq.head || demi_inet_wants_run(&ib->in), 0))
+	if (__builtin_expect(ib->in.txq.head || demi_tcp_wants_run(&ib->in), 0))
 		backend_flush(b);
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
-	n = dev->ops->rx(dev, pkts, DEMI_INET_BURST);
-	if (n)
-		received(ib, pkts, n);
-	if (ib->in.flying && (!n || ib->in.flying >= REAP_AT || ib->in.awaited || ib->in.draining) && !ib->in.dead)
-		reap(ib);
+	poll_device(ib);
 	if (__builtin_expect(ib->armed && !ib->in.dead, 0))
 		set_timer(ib);
+}
+
+/* While there has been no stream socket, nobody sleeps and the device takes what it is given. */
+static void backend_poll_simple(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+
+	if (__builtin_expect(ib->in.txq.head != NULL || ib->in.dead, 0))
+		backend_poll(b);
+	else
+		poll_device(ib);
+}
+
+static void choose_poll(struct demi_inet_backend *ib)
+{
+	ib->b.poll = ib->armed || ib->streams ? backend_poll : backend_poll_simple;
 }
 
 static void backend_arm(struct demi_backend *b)
@@ -188,6 +223,7 @@ static void backend_arm(struct demi_backend *b)
 	if (ib->in.dead)
 		return;
 	ib->armed = true;
+	choose_poll(ib);
 	set_timer(ib);
 	if (ib->in.dev->wake_fd < 0)
 		return;
@@ -201,6 +237,7 @@ static void backend_disarm(struct demi_backend *b)
 	struct demi_inet_backend *ib = backend_of(b);
 
 	ib->armed = false;
+	choose_poll(ib);
 	demi_timer_cancel(&b->ctx->timers, &ib->timer);
 	if (ib->in.dead)
 		return;
@@ -230,6 +267,8 @@ static void backend_destroy(struct demi_backend *b)
 
 static int backend_socket(struct demi_backend *b, int domain, int type, int protocol, struct demi_queue **q_out)
 {
+	backend_of(b)->streams |= type == SOCK_STREAM;
+	choose_poll(backend_of(b));
 	return demi_inet_socket(&backend_of(b)->in, domain, type, protocol, q_out);
 }
 
@@ -272,13 +311,15 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	if (!ib)
 		return -ENOMEM;
 	ib->b.ops = &ops;
-	ib->b.poll = ops.poll;
+	ib->b.poll = backend_poll_simple;
 	ib->b.ctx = ctx;
 	ib->timer.fn = timer_due;
 	ib->dev_route_gen = dev->route_gen;
 	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
 	if (err)
 		goto err_free;
+	ib->in.clock = demi_now_ns;
+	ib->in.tx = dev->ops->tx;
 	if (dev->wake_fd >= 0)
 		err = demi_ctx_wake_add(ctx, dev->wake_fd, EPOLLIN);
 	if (err)

@@ -13,6 +13,75 @@
 #include <stddef.h>
 #include <stdint.h>
 
+static inline uint64_t demi_load64(const void *p)
+{
+	uint64_t v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* A 64-bit sum with its carry brought round: 2^64 is 1 modulo 2^16 - 1. */
+static inline uint64_t demi_cksum_wrap(uint64_t a, uint64_t b)
+{
+	uint64_t sum = a + b;
+
+	return sum + (sum < b);
+}
+
+/* The same for the 32 bytes at @p: a chain of carries, which compilers do not make by themselves. */
+static inline uint64_t demi_cksum_wrap32(uint64_t sum, const uint8_t *p)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+	__asm__("addq (%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq 16(%1), %0\n\t"
+		"adcq 24(%1), %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "r"(p), "m"(*(const uint8_t(*)[32])p)
+		: "cc");
+	return sum;
+#else
+	for (int i = 0; i < 32; i += 8)
+		sum = demi_cksum_wrap(sum, demi_load64(p + i));
+	return sum;
+#endif
+}
+
+/* Of a 64-bit sum that is not 0: do its 16-bit words add up to all ones? 2^64 - 1 is a multiple of 2^16 - 1;
+ * so multiples of that, and no others, become small when multiplied by its inverse modulo 2^64. */
+static inline bool demi_cksum_wrapped_ok(uint64_t sum)
+{
+	return sum * 0xfffefffefffeffff <= 0x0001000100010001;
+}
+
+/* 64-bit words with the carries brought round, of @len bytes; what is behind them counts as 0. */
+static inline uint64_t demi_cksum_words(uint64_t sum, const uint8_t *p, size_t len)
+{
+	const uint8_t *end = p + (len & ~(size_t)31);
+
+	for (; p != end; p += 32)
+		sum = demi_cksum_wrap32(sum, p);
+	if (len & 16) {
+		sum = demi_cksum_wrap(sum, demi_load64(p));
+		sum = demi_cksum_wrap(sum, demi_load64(p + 8));
+		p += 16;
+	}
+	if (len & 8) {
+		sum = demi_cksum_wrap(sum, demi_load64(p));
+		p += 8;
+	}
+	if (__builtin_expect(len & 7, 0)) {
+		uint64_t last = 0;
+
+		for (size_t i = 0; i < (len & 7); i++)
+			last |= (uint64_t)p[i] << 8 * i;
+		sum = demi_cksum_wrap(sum, last);
+	}
+	return sum;
+}
+
 /* To 16 bits. */
 static inline uint16_t demi_cksum_fold(uint64_t sum)
 {
@@ -23,7 +92,14 @@ static inline uint16_t demi_cksum_fold(uint64_t sum)
 	return (uint16_t)((sum >> 16) + (uint16_t)sum);
 }
 
-/* Of @len bytes that begin at an even offset of what is summed. At most 4 GiB in all. */
+/* Of @len bytes that begin at an even offset of what is summed. Callers' sums stay far from 2^64. */
+static inline uint64_t demi_cksum_add_inline(uint64_t sum, const void *p, size_t len)
+{
+	uint64_t words = demi_cksum_words(0, p, len);
+
+	return sum + (words >> 32) + (uint32_t)words;
+}
+
 uint64_t demi_cksum_add(uint64_t sum, const void *p, size_t len);
 
 /* The same at an odd offset. */

@@ -22,7 +22,8 @@ static void put_ip4(struct demi_inet *in, const struct demi_inet_sock *s, const 
 	struct demi_ip4_hdr h = { .ver_ihl = 0x45, .tos = s->tos, .tot_len = htons((uint16_t)total) };
 	bool df = s->pmtudisc4 == IP_PMTUDISC_DO || (s->pmtudisc4 != IP_PMTUDISC_DONT && total <= path->mtu_bytes);
 
-	h.id = demi_inet_next_id(in, &path->src, &path->dst.ip);
+	if (!df) /* RFC 6864 4.1: it means something only where the packet may be cut */
+		h.id = demi_inet_next_id(in, &path->src, &path->dst.ip);
 	h.frag_off = df ? htons(DEMI_IP4_DF) : 0;
 	h.ttl = demi_ip_is_multicast(&path->dst.ip) ? s->mc_ttl : s->ttl;
 	h.proto = s->proto;
@@ -139,8 +140,36 @@ static int push_path(struct demi_udp *u, const struct sockaddr *to, socklen_t to
 	return demi_inet_autobind(&u->s);
 }
 
-static int udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
-		    socklen_t tolen)
+/* @tx is what fast.c should do from now on as long as nothing changes. */
+static void remember(struct demi_udp *u, const struct demi_inet_path *path, const struct demi_inet_tx *tx,
+		     const struct sockaddr *to, uint32_t total)
+{
+	struct demi_inet *in = u->s.in;
+	struct demi_udp_last *l = &u->sent;
+	struct demi_udp_hdr h;
+
+	if (!in->tx || tx->segs != 1 || tx->lent || !tx->usual || u->s.domain != AF_INET ||
+	    !(tx->pkt[0].data[6] & DEMI_IP4_DF >> 8) || total <= IP4_UDP || total - IP4_UDP >= in->zc_min_bytes)
+		return;
+	memcpy(l->hdr, tx->pkt[0].data, IP4_UDP);
+	l->total_bytes = total;
+	l->version = ++in->versions;
+	l->route_gen = in->route_gen;
+	l->to = 0;
+	if (to)
+		memcpy(&l->to, to, sizeof(l->to));
+	l->flags = tx->pkt[0].flags;
+	l->csum_start = tx->pkt[0].csum_start;
+	l->csum_offset = tx->pkt[0].csum_offset;
+	memcpy(&h, l->hdr + sizeof(struct demi_ip4_hdr), sizeof(h));
+	if (!(l->flags & DEMI_PKT_F_CSUM_PARTIAL))
+		h.check = 0;
+	memcpy(l->hdr + sizeof(struct demi_ip4_hdr), &h, sizeof(h));
+	l->sum = demi_cksum_add(path->pseudo_sum + h.len, &h, sizeof(h));
+}
+
+int demi_udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
+		  socklen_t tolen)
 {
 	struct demi_udp *u = DEMI_UDP(q);
 	struct demi_inet *in = u->s.in;
@@ -183,6 +212,8 @@ static int udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray
 		put_ip6(in, &u->s, path, tx->pkt[0].data, (uint32_t)(hdr + total));
 	put_udp(in, &u->s, path, tx, hdr - (uint32_t)sizeof(struct demi_udp_hdr),
 		(uint32_t)(sizeof(struct demi_udp_hdr) + total));
+	if (v4)
+		remember(u, path, tx, to, (uint32_t)(hdr + total));
 	in->count.UdpOutDatagrams++;
 	u->s.inflight++;
 	demi_inet_tx_queue(in, tx);
@@ -263,6 +294,7 @@ static int udp_connect(struct demi_queue *q, struct demi_op *op, const struct so
 
 	if (s->in->dead)
 		return -s->in->dead;
+	demi_udp_forget(DEMI_UDP(q));
 	err = addr->sa_family == AF_UNSPEC ? disconnect(s) : connect_to(s, addr, len);
 	if (err == -EINVAL || err == -EAFNOSUPPORT)
 		return err;
@@ -279,6 +311,8 @@ static int udp_shutdown(struct demi_queue *q, int how)
 
 	if (!u->s.connected)
 		return -ENOTCONN;
+	demi_udp_forget(u);
+	demi_inet_hints_forget(u->s.in);
 	if (how != SHUT_RD)
 		u->s.shut_wr = true;
 	if (how != SHUT_WR) {
@@ -308,15 +342,21 @@ static void udp_destroy(struct demi_queue *q)
 	free(q);
 }
 
+static int udp_setsockopt(struct demi_queue *q, int level, int name, const void *val, socklen_t len)
+{
+	demi_udp_forget(DEMI_UDP(q));
+	return demi_inet_setsockopt(q, level, name, val, len);
+}
+
 static struct demi_queue_ops udp_ops = {
 	.name = "udp",
-	.push = udp_push,
+	.push = demi_udp_push_fast,
 	.pop = udp_pop,
 	.connect = udp_connect,
 	.cancel = udp_cancel,
 	.bind = demi_inet_sock_bind,
 	.shutdown = udp_shutdown,
-	.setsockopt = demi_inet_setsockopt,
+	.setsockopt = udp_setsockopt,
 	.getsockopt = demi_inet_getsockopt,
 	.getsockname = demi_inet_getsockname,
 	.getpeername = demi_inet_getpeername,

@@ -57,11 +57,13 @@ void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 	}
 	if (__builtin_expect(r.proto == IPPROTO_TCP, 1)) {
 		in->count.IpInDelivers++;
+		demi_inet_read_clock(in);
 		demi_tcp_input(in, &r);
 		return;
 	}
 	if (r.proto == IPPROTO_ICMP) {
 		in->count.IpInDelivers++;
+		demi_inet_read_clock(in);
 		demi_icmp4_input(in, &r);
 		return;
 	}

@@ -102,11 +102,13 @@ void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uin
 	}
 	if (r.proto == IPPROTO_TCP) {
 		in->count.Ip6InDelivers++;
+		demi_inet_read_clock(in);
 		demi_tcp_input(in, &r);
 		return;
 	}
 	if (r.proto == IPPROTO_ICMPV6) {
 		in->count.Ip6InDelivers++;
+		demi_inet_read_clock(in);
 		demi_icmp6_input(in, &r);
 		return;
 	}

@@ -70,6 +70,7 @@ int demi_inet_sock_hash(struct demi_inet_sock *s)
 	} else if (!demi_ip_is_any(&s->local.ip)) {
 		k->local = s->local.ip;
 	}
+	demi_inet_hints_forget(s->in);
 	err = demi_demux_add(demux_of(s), s);
 	s->hashed = !err;
 	return err;
@@ -77,8 +78,10 @@ int demi_inet_sock_hash(struct demi_inet_sock *s)
 
 void demi_inet_sock_unhash(struct demi_inet_sock *s)
 {
-	if (s->hashed)
+	if (s->hashed) {
+		demi_inet_hints_forget(s->in);
 		demi_demux_del(demux_of(s), s);
+	}
 	s->hashed = false;
 }
 

@@ -91,11 +91,6 @@ void demi_inet_sock_close(struct demi_inet_sock *s);
 /* A packet of it is done. May free it. */
 void demi_inet_sock_put_tx(struct demi_inet_sock *s);
 
-static inline void demi_inet_sock_set_err(struct demi_inet_sock *s, int err)
-{
-	s->err = (uint16_t)err;
-}
-
 /* The error to be reported, once: 0 or positive. */
 static inline int demi_inet_sock_take_err(struct demi_inet_sock *s)
 {

@@ -85,10 +85,16 @@ void demi_inet_exit(struct demi_inet *in)
 void demi_inet_device_gone(struct demi_inet *in, int err)
 {
 	in->dead = err;
+	demi_inet_routes_changed(in); /* nothing that was learned holds any more */
 	demi_inet_tx_end_all(in, err);
 	for (struct demi_inet_link *l = in->socks.next; l != &in->socks; l = l->next)
 		demi_udp_fail_ops((struct demi_inet_sock *)((char *)l - offsetof(struct demi_inet_sock, all)), err);
 	demi_tcp_device_gone(in, err);
+}
+
+void demi_inet_hints_forget(struct demi_inet *in)
+{
+	memset(in->hints, 0, sizeof(in->hints));
 }
 
 void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t segs)
@@ -100,6 +106,7 @@ void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t seg
 void demi_inet_input(struct demi_inet *in, struct demi_pkt *pkts, uint32_t n)
 {
 	in->nrecycle = 0;
+	in->timed = !in->clock;
 	for (uint32_t i = 0, segs; i < n; i += segs) {
 		struct demi_pkt *p = &pkts[i];
 		uint32_t len = p->len;

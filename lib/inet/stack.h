@@ -22,6 +22,7 @@
 
 struct demi_ctx;
 struct demi_inet_tx;
+struct demi_udp;
 struct demi_tcp_stack;
 
 /* Entries of one burst, in and out. */
@@ -44,6 +45,17 @@ struct demi_inet_txlist {
 	struct demi_inet_tx *head, *tail;
 };
 
+/*
+ * Where the last packets between two ports went, IPv4 only: exact addresses and ports, so that no more specific socket
+ * is passed over; all of it is forgotten whenever a socket comes, goes or changes what it takes.
+ */
+#define DEMI_INET_HINTS 64
+struct demi_inet_hint {
+	uint64_t addrs; /* source and destination, as in the header */
+	uint32_t ports;
+	struct demi_udp *u; /* NULL: nothing */
+};
+
 struct demi_inet {
 	struct demi_ctx *ctx;
 	struct demi_pktdev *dev; /* NULL once it is destroyed */
@@ -57,9 +69,16 @@ struct demi_inet {
 	struct demi_inet_tx *tx_cache; /* of the usual size */
 	struct demi_inet_tx *tx_all; /* every one that exists */
 	uint32_t tx_cached;
+	uint64_t versions; /* of struct demi_udp_last that were */
 
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
+	uint64_t (*clock)(void); /* or NULL: now_ns is always right */
+	bool timed; /* now_ns is this burst's */
+	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
+	int (*tx)(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n);
+	bool kick; /* it has taken something since the last kick() */
 	struct demi_demux udp;
+	struct demi_inet_hint hints[DEMI_INET_HINTS];
 	struct demi_tcp_stack *tcp;
 	uint32_t nrecycle;
 	void *recycle[DEMI_INET_BURST]; /* received buffers that nobody needs */
@@ -114,6 +133,15 @@ struct demi_inet_rxpkt {
 		key; /* local: the destination, remote: the source; the ports are the transport's to fill in */
 };
 
+static inline struct demi_inet_hint *demi_inet_hint(struct demi_inet *in, uint64_t addrs, uint32_t ports)
+{
+	return &in->hints[(addrs ^ ports) * 0x9e3779b97f4a7c15 >> 58];
+}
+
+_Static_assert(DEMI_INET_HINTS == 1 << (64 - 58), "as many as the shift leaves");
+
+void demi_inet_hints_forget(struct demi_inet *in);
+
 /* Each takes the segments over. @len is the packet's, all segments together. */
 void demi_ip4_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
 void demi_ip6_input(struct demi_inet *in, struct demi_pkt *p, uint32_t segs, uint32_t len);
@@ -126,6 +154,15 @@ void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 
 /* The identification of an IPv4 packet that may be cut (RFC 6864): different for as long as possible. */
 uint16_t demi_inet_next_id(struct demi_inet *in, const struct demi_ip *src, const struct demi_ip *dst);
+
+/* The time of this burst is needed. */
+static inline void demi_inet_read_clock(struct demi_inet *in)
+{
+	if (in->timed)
+		return;
+	in->timed = true;
+	in->now_ns = in->clock();
+}
 
 /* Give back received segments. */
 void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t segs);

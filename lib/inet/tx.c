@@ -4,6 +4,7 @@
 #include "heap/heap.h"
 #include "inet/sock.h"
 #include "inet/tcp.h"
+#include "inet/udp.h"
 
 #include <string.h>
 
@@ -61,6 +62,8 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 		all_add(in, tx);
 	}
 	tx->op = NULL;
+	tx->version = 0;
+	tx->plain = false;
 	tx->lent = 0;
 	tx->tcp = false;
 	tx->segs = 1;
@@ -177,7 +180,7 @@ void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_tx *tx, int err)
 	else if (tx->op)
 		demi_op_complete(tx->op);
 	else if (err && !s->q.closed)
-		demi_inet_sock_set_err(s, err);
+		demi_udp_set_err(DEMI_UDP(s), err);
 	demi_ctx_uncharge(in->ctx, tx->charge);
 	demi_inet_tx_free(in, tx);
 	demi_inet_sock_put_tx(s);
@@ -246,6 +249,16 @@ void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint
 	for (uint32_t i = 0; i < n; i++) {
 		struct demi_inet_tx *tx = (struct demi_inet_tx *)(uintptr_t)done[i].cookie;
 
+		if (__builtin_expect(tx->plain && !done[i].err, 1) && in->tx_cached < CACHE_MAX &&
+		    tx->s->inflight > 1) {
+			tx->s->inflight--;
+			tx->flying = false;
+			in->flying--;
+			tx->next = in->tx_cache;
+			in->tx_cache = tx;
+			in->tx_cached++;
+			continue;
+		}
 		if (done[i].err) {
 			in->count.IpOutDiscards++;
 			if (about_route(done[i].err))

@@ -27,6 +27,8 @@ struct demi_inet_tx {
 	uint8_t segs;
 	bool usual; /* of the usual size */
 	bool flying;
+	bool plain; /* fast.c has made it: nobody waits for its end */
+	uint64_t version; /* of the headers that are in it; 0: none in particular */
 	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* Pushing the expected datagram: see fast.h. */
+#include "inet/fast.h"
+#include "inet/tx.h"
+
+#include <string.h>
+
+#define HDRS DEMI_FAST_HDRS
+
+/* Headers and metadata as @u pushed them last; they stay in @tx for the next time. */
+static __attribute__((noinline)) void prepare(struct demi_inet_tx *tx, struct demi_udp *u)
+{
+	const struct demi_udp_last *l = &u->sent;
+
+	tx->pkt[0] = (struct demi_pkt){ .data = tx->room + u->s.in->dev->tx_headroom_bytes,
+					.len = l->total_bytes,
+					.flags = l->flags,
+					.csum_start = l->csum_start,
+					.csum_offset = l->csum_offset,
+					.cookie = (uintptr_t)tx };
+	memcpy(tx->pkt[0].data, l->hdr, HDRS);
+	tx->s = &u->s;
+	tx->op = NULL;
+	tx->charge = 0;
+	tx->lent = 0;
+	tx->segs = 1;
+	tx->tcp = false;
+	tx->plain = true;
+	/* a device that helps may write to the headers */
+	tx->version = l->flags || u->s.in->caps & DEMI_PKTDEV_C_TX_IP_CSUM ? 0 : l->version;
+}
+
+/* Copy the payload behind the headers; its sum. */
+static inline uint64_t copy(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	uint64_t sum = 0;
+
+	for (; len >= 32; to += 32, from += 32, len -= 32) {
+		memcpy(to, from, 32);
+		sum = demi_cksum_wrap32(sum, to);
+	}
+	if (len) {
+		memcpy(to, from, len);
+		sum = demi_cksum_words(sum, to, len);
+	}
+	return sum;
+}
+
+static inline uint16_t fold(uint64_t sum)
+{
+	uint32_t s;
+
+	sum += sum << 32 | sum >> 32; /* the sum of both halves is in the upper one, its carry included */
+	s = (uint32_t)(sum >> 32);
+	s += s << 16 | s >> 16;
+	return (uint16_t)(s >> 16);
+}
+
+/*
+ * Assumes: one segment of the length of the last push, to the same place over the same route, short enough to be
+ * copied; nothing waits for the device to have room; a packet is at hand.
+ */
+int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
+		       socklen_t tolen)
+{
+	struct demi_udp *u = DEMI_UDP(q);
+	struct demi_inet *in = u->s.in;
+	const struct demi_udp_last *l = &u->sent;
+	uint32_t len = sga->sga_segs[0].sgaseg_len;
+	struct demi_inet_tx *tx = in->tx_cache;
+	uint64_t dest = 0, sum;
+	uint8_t *d;
+
+	if (to) {
+		if (demi_unlikely(tolen < sizeof(struct sockaddr_in)))
+			return demi_udp_push(q, op, sga, to, tolen);
+		dest = demi_load64(to);
+	}
+	if (demi_unlikely(sga->sga_numsegs != 1 || len + HDRS != l->total_bytes || dest != l->to ||
+		     l->route_gen != in->route_gen || in->txq.head || !tx))
+		return demi_udp_push(q, op, sga, to, tolen);
+	in->tx_cache = tx->next;
+	in->tx_cached--;
+	if (demi_unlikely(tx->version != l->version))
+		prepare(tx, u);
+	d = tx->pkt[0].data;
+	sum = copy(d + HDRS, sga->sga_segs[0].sgaseg_buf, len);
+	if (demi_likely(!(l->flags & DEMI_PKT_F_CSUM_PARTIAL))) {
+		uint16_t check = (uint16_t)~fold(demi_cksum_wrap(sum, l->sum));
+
+		if (demi_unlikely(!check)) /* RFC 768: 0 says that there is none */
+			check = 0xffff;
+		memcpy(d + offsetof(struct demi_udp_hdr, check) + sizeof(struct demi_ip4_hdr), &check, sizeof(check));
+	}
+	if (demi_unlikely(in->tx(in->dev, tx->pkt, 1) != 1)) {
+		demi_inet_tx_free(in, tx);
+		return demi_udp_push(q, op, sga, to, tolen);
+	}
+	tx->flying = true;
+	in->flying++;
+	u->s.inflight++;
+	in->kick = true;
+	in->ctx->flush_wanted = true;
+	in->count.IpOutRequests++;
+	in->count.UdpOutDatagrams++;
+	in->ctx->count.copied_bytes += len;
+	demi_op_set_pushed_inline(op);
+	demi_op_ready_inline(in->ctx, op);
+	return 0;
+}
