@@ -243,6 +243,49 @@ static void test_zerocopy(void)
 	OK(demi_close(qd));
 }
 
+/* What the last datagram has taught is forgotten when it no longer holds. */
+static void test_forget(void)
+{
+	int qd = bound4(7000), tos[] = { 0, 0, 0x20, 0x20 };
+	demi_qtoken_t qt;
+	uint8_t p[100];
+	struct sent *s;
+
+	for (int i = 0; i < 4; i++) {
+		char text[] = { 'a', 'b', 'c', (char)('0' + i) };
+
+		if (i == 2)
+			set_int(qd, IPPROTO_IP, IP_TOS, tos[i]);
+		OK(pushto4(&qt, qd, text, 4, PEER4, 9));
+		CHECK_EQ(wait_result(qt).qr_opcode, DEMI_OPC_PUSH);
+		s = next_sent();
+		CHECK(s && s->len == 32 && s->data[1] == tos[i] && !memcmp(s->data + 28, text, 4));
+		CHECK_EQ(fold(sum16(s->data, 20)), 0xffff);
+		free(s);
+	}
+	for (int i = 0; i < 3; i++) {
+		demi_qresult_t qr;
+
+		qt = pop_start(qd);
+		inject(p, udp4(p, 5, 7000, &(char){ (char)i }, 1));
+		qr = wait_result(qt);
+		check_popped(&qr, &(char){ (char)i }, 1);
+		p[28] ^= 1; /* like the last one, but for a bit */
+		qt = pop_start(qd);
+		inject(p, 29);
+		nothing_ready(qt);
+		OK(demi_cancel(qt));
+		qr = wait_result(qt);
+		check_failed(&qr, ECANCELED);
+	}
+	CHECK_EQ(connect4(qd, PEER4, 6).qr_opcode, DEMI_OPC_CONNECT); /* no longer from everybody */
+	qt = pop_start(qd);
+	inject(p, udp4(p, 5, 7000, "x", 1));
+	nothing_ready(qt);
+	OK(demi_close(qd));
+	CHECK_EQ(wait_result(qt).qr_opcode, DEMI_OPC_FAILED);
+}
+
 /* A device without room takes packets later, in their order. */
 static void test_backlog(void)
 {
@@ -470,6 +513,7 @@ static void plain(void)
 	test_v6only();
 	test_gro();
 	test_csum_known();
+	test_forget();
 	test_backlog();
 }
 
