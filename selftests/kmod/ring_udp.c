@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* uses: libdemi.a */
+/* uses: libdemi.a, modules: sch_tbf */
 /*
  * UDP through libdemi's ring backend and the module: to and from kernel sockets and other demi queues on this host,
  * every size, IPv4 and IPv6, sleeping, from several threads, and as an ordinary user with little memory to lock.
@@ -11,10 +11,13 @@
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "kdev/kdev.h"
 
 #include "kselftest_harness.h"
 
@@ -301,6 +304,98 @@ TEST_F(ring, burst)
 		got++;
 	}
 	ASSERT_EQ(N, got);
+}
+
+/* The only queue there is. */
+static int counters_of_queue(struct demi_queue_counters *count)
+{
+	struct demi_queue_info info;
+	uint32_t *ids, n;
+	int fd = demi_kdev_open(NULL);
+
+	NEED(fd >= 0 && !demi_kdev_ids(fd, DEMI_QUEUE_LIST, &ids, &n));
+	NEED(n == 1 && !demi_kdev_queue_info(fd, ids[0], &info));
+	*count = info.counters;
+	free(ids);
+	return close(fd);
+}
+
+/* In another process: take @n datagrams of @len in order, then answer the last with one of one byte. */
+static pid_t answer_after(int fd, int n, size_t len)
+{
+	static uint8_t buf[2048];
+	pid_t pid = fork();
+	union address from;
+	socklen_t from_len;
+
+	if (pid)
+		return pid;
+	for (int i = 0; i < n; i++) {
+		from_len = sizeof(from);
+		if (recvfrom(fd, buf, sizeof(buf), 0, &from.sa, &from_len) != (ssize_t)len || !is_pattern(buf, len, i))
+			_exit(1);
+	}
+	pattern(buf, 1, n);
+	_exit(sendto(fd, buf, 1, 0, &from.sa, from_len) != 1);
+}
+
+/*
+ * A network slower than the sender. The kernel stops at a full send buffer with frames still in the ring; the library,
+ * which does not spin, sleeps. Nothing arrives that could wake it but the kernel's word that there is room: the answer
+ * is sent only after the last datagram has come.
+ */
+TEST_F(ring, send_buffer)
+{
+	enum { N = 250, LEN = 1000 };
+	static const struct timespec limit = { 60, 0 };
+	static demi_qtoken_t qts[N];
+	struct demi_queue_counters count;
+	int fd, qd, i, status, size = 4 << 20;
+	demi_qtoken_t answer;
+	uint64_t sleeps = 0;
+	union address k, d;
+	demi_qresult_t r;
+	pid_t pid;
+
+	setenv("DEMI_SPIN_US", "0", 1);
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	if (system("ip link set lo up && tc qdisc add dev lo root tbf rate 1mbit burst 32kb limit 4mb"))
+		SKIP(return, "no tbf");
+	fd = kernel_socket(AF_INET, &k);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
+	pid = answer_after(fd, N, LEN);
+	ASSERT_LT(0, pid);
+
+	ASSERT_EQ(0, demi_init(NULL));
+	qd = demi_bound(AF_INET, &d);
+	ASSERT_GT(qd, 0);
+	ASSERT_EQ(0, demi_pop(&answer, qd));
+	for (i = 0; i < N; i++) {
+		demi_sgarray_t sga = demi_sgaalloc(LEN);
+
+		ASSERT_EQ(1, sga.sga_numsegs);
+		pattern(sga.sga_segs[0].sgaseg_buf, LEN, i);
+		ASSERT_EQ(0, demi_pushto(&qts[i], qd, &sga, &k.sa, sizeof(k.v4)));
+		demi_sgafree(&sga);
+	}
+	for (i = 0; i < N; i++) {
+		ASSERT_EQ(0, demi_wait(&r, qts[i], &limit));
+		ASSERT_EQ(0, r.qr_ret);
+	}
+	ASSERT_EQ(0, demi_wait(&r, answer, &limit));
+	ASSERT_EQ(DEMI_OPC_POP, r.qr_opcode);
+	EXPECT_TRUE(is_pattern(r.qr_value.sga.sga_segs[0].sgaseg_buf, 1, N));
+	demi_sgafree(&r.qr_value.sga);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+
+	ASSERT_EQ(0, demi_counter(&sleeps, "sleeps"));
+	EXPECT_LT(0, sleeps);
+	ASSERT_EQ(0, counters_of_queue(&count));
+	EXPECT_LT(0, count.tx_again);
+	EXPECT_EQ(N, count.tx_frames);
+	EXPECT_EQ(0, count.tx_dropped);
 }
 
 static void *thread(void *arg)
