@@ -83,6 +83,7 @@ static int demi_rx_put(struct demi_queue *q, struct demi_rx_copy *c)
 	n = demi_rx_gather(q, c->prefix_len + c->len, &looked);
 	if (!n) {
 		q->count.rx_no_buffer++;
+		trace_demi_drop(q, &q->count.rx_no_buffer, len, 0);
 		return -ENOBUFS;
 	}
 	for (i = 0; i < n; i++) {
@@ -91,6 +92,7 @@ static int demi_rx_put(struct demi_queue *q, struct demi_rx_copy *c)
 
 		if (used < 0) {
 			q->count.rx_error++;
+			trace_demi_drop(q, &q->count.rx_error, len, 0);
 			return used;
 		}
 		demi_ring_put(&q->rx, i, (struct demi_desc){

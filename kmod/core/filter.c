@@ -14,6 +14,7 @@
 
 #include "cmd.h"
 #include "filter.h"
+#include "trace.h"
 
 /* Written by one CPU with BH off, read by others. */
 struct demi_filter_count {
@@ -48,6 +49,7 @@ bool demi_filter_run(struct demi_queue *q, struct sk_buff *skb, u32 offset)
 		__skb_push(skb, offset);
 	}
 	local64_inc(pass ? &count->passed : &count->dropped);
+	trace_demi_filter(q, skb->len - offset, pass);
 	return pass;
 }
 

@@ -66,6 +66,48 @@ TRACE_EVENT(demi_deliver,
 		      __entry->id, __entry->len, __entry->err)
 );
 
+/*
+ * A frame that went nowhere. The reason is the counter, of struct demi_queue_counters, in which it
+ * is counted; err is what tx_done tells of a frame to be sent, else 0.
+ */
+TRACE_EVENT(demi_drop,
+	    TP_PROTO(const struct demi_queue *q, const u64 *counter, u32 len, int err),
+	    TP_ARGS(q, counter, len, err),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u32, reason)
+			     __field(u32, len)
+			     __field(int, err)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->reason = counter - (const u64 *)&q->count;
+			   __entry->len = len;
+			   __entry->err = err;),
+	    TP_printk("queue=%u reason=%s len=%u err=%d", __entry->id,
+		      __print_symbolic(__entry->reason,
+				       { 2, "rx_no_buffer" },
+				       { 3, "rx_filtered" },
+				       { 4, "rx_policy" },
+				       { 5, "rx_error" },
+				       { 11, "tx_refused" },
+				       { 12, "tx_unreachable" },
+				       { 13, "tx_dropped" },
+				       { 14, "tx_bad_desc" }),
+		      __entry->len, __entry->err)
+);
+
+/* What the queue's filter said of a packet. */
+TRACE_EVENT(demi_filter,
+	    TP_PROTO(const struct demi_queue *q, u32 len, bool pass),
+	    TP_ARGS(q, len, pass),
+	    TP_STRUCT__entry(__field(u32, id)
+			     __field(u32, len)
+			     __field(bool, pass)),
+	    TP_fast_assign(__entry->id = q->id;
+			   __entry->len = len;
+			   __entry->pass = pass;),
+	    TP_printk("queue=%u len=%u pass=%d",
+		      __entry->id, __entry->len, __entry->pass)
+);
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

@@ -21,6 +21,7 @@
 
 #include "../core/cmd.h"
 #include "../core/filter.h"
+#include "../core/trace.h"
 #include "tx.h"
 
 /* Of a large frame: Ethernet, tags, and the headers behind them */
@@ -47,11 +48,12 @@ static struct sk_buff *demi_raw_put_tag(const struct sk_buff *skb)
 	return own ? __vlan_hwaccel_push_inside(own) : NULL;
 }
 
-static void demi_raw_count(struct demi_queue *q, u64 *counter)
+static void demi_raw_drop(struct demi_queue *q, u64 *counter, u32 len)
 {
 	spin_lock_bh(&q->rx_lock);
 	++*counter;
 	spin_unlock_bh(&q->rx_lock);
+	trace_demi_drop(q, counter, len, 0);
 }
 
 /* skb->data is the Ethernet header, and no tag is missing. */
@@ -61,7 +63,7 @@ static void demi_raw_deliver(struct demi_queue *q, struct sk_buff *skb)
 
 	demi_tap_frame(q, skb, 0, skb->len, DEMI_CAPTURE_F_RX);
 	if (!demi_filter_run(q, skb, 0)) {
-		demi_raw_count(q, &q->count.rx_filtered);
+		demi_raw_drop(q, &q->count.rx_filtered, skb->len);
 		return;
 	}
 	demi_frame_describe(&hdr, skb, 0);
@@ -90,7 +92,7 @@ static int demi_raw_receive(struct sk_buff *skb, struct net_device *dev, struct 
 		if (own)
 			demi_raw_deliver(q, own);
 		else
-			demi_raw_count(q, &q->count.rx_error);
+			demi_raw_drop(q, &q->count.rx_error, skb->len);
 		consume_skb(own);
 	} else {
 		demi_raw_deliver(q, skb);
@@ -201,8 +203,10 @@ static int demi_raw_frame(struct demi_raw *raw, struct sk_buff *skb, int err)
 	kfree_skb(skb);
 	if (err == -EAGAIN || err == -ENODEV)
 		return err;
-	if (err && !raw->ring.skip)
+	if (err && !raw->ring.skip) {
 		++*counter;
+		trace_demi_drop(q, counter, raw->ring.len, err);
+	}
 	demi_tx_return(q, &raw->ring, err);
 	return 0;
 }

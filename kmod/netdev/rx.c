@@ -30,6 +30,7 @@
 
 #include "../compat.h"
 #include "../core/filter.h"
+#include "../core/trace.h"
 #include "rx.h"
 
 static unsigned int demi_rx_hook4(void *priv, struct sk_buff *skb,
@@ -81,23 +82,15 @@ enum demi_rx_fate {
 	DEMI_RX_FILTERED,
 };
 
-static void demi_rx_count(struct demi_queue *q, enum demi_rx_fate fate)
+static void demi_rx_drop(struct demi_queue *q, enum demi_rx_fate fate, u32 len)
 {
+	u64 *counter = fate == DEMI_RX_POLICY ? &q->count.rx_policy :
+		       fate == DEMI_RX_FILTERED ? &q->count.rx_filtered : &q->count.rx_error;
+
 	spin_lock(&q->rx_lock);
-	switch (fate) {
-	case DEMI_RX_POLICY:
-		q->count.rx_policy++;
-		break;
-	case DEMI_RX_ERROR:
-		q->count.rx_error++;
-		break;
-	case DEMI_RX_FILTERED:
-		q->count.rx_filtered++;
-		break;
-	case DEMI_RX_OK:
-		break;
-	}
+	++*counter;
 	spin_unlock(&q->rx_lock);
+	trace_demi_drop(q, counter, len, 0);
 }
 
 /* ---- what a socket would check ------------------------------------------------------------- */
@@ -221,7 +214,7 @@ static void demi_rx_take(struct sk_buff *skb, const struct demi_flow *flow,
 			fate = DEMI_RX_FILTERED;
 	}
 	if (fate != DEMI_RX_OK) {
-		demi_rx_count(q, fate);
+		demi_rx_drop(q, fate, skb->len);
 		reason = fate == DEMI_RX_POLICY ? SKB_DROP_REASON_XFRM_POLICY :
 			 fate == DEMI_RX_FILTERED ? SKB_DROP_REASON_SOCKET_FILTER :
 			 t->protocol == IPPROTO_UDP ? SKB_DROP_REASON_UDP_CSUM :

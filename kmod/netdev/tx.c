@@ -25,6 +25,7 @@
 
 #include "../compat.h"
 #include "../core/filter.h"
+#include "../core/trace.h"
 #include "tx.h"
 
 /* A frame between its descriptors and the network. */
@@ -205,8 +206,10 @@ static int demi_tx_frame(struct demi_queue *q, struct demi_tx *tx, int err)
 	kfree_skb(skb);
 	if (err == -EAGAIN)
 		return err;
-	if (err && !tx->ring.skip)
+	if (err && !tx->ring.skip) {
 		++*f.counter;
+		trace_demi_drop(q, f.counter, tx->ring.len, err);
+	}
 	demi_tx_return(q, &tx->ring, err);
 	return 0;
 }

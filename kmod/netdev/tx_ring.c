@@ -38,7 +38,7 @@ bool demi_tx_gather(struct demi_queue *q, struct demi_tx_ring *r, int *err)
 		*err = -EMSGSIZE;
 	else if (bytes <= sizeof(struct virtio_net_hdr_v1))
 		*err = -EINVAL;
-	r->len = bytes - sizeof(struct virtio_net_hdr_v1);
+	r->len = bytes - min_t(u64, bytes, sizeof(struct virtio_net_hdr_v1));
 	return true;
 }
 
