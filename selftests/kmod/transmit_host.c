@@ -371,7 +371,7 @@ static int whose(const uint8_t *frame, size_t len)
 	return is(us[1], ip + 8) && is(them[1], ip + 24) && ports_are_ours(ip + 40) ? 1 : -1;
 }
 
-/* Everything that came over the wire since the last time. How many of ours, or -1. */
+/* Everything that came over the wire since the last time. How many of ours, or -1. A packet in segments is one here. */
 static int look(int wire)
 {
 	struct sockaddr_ll from;
@@ -396,10 +396,8 @@ TEST_F(host, random_headers)
 {
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	struct demi_queue_counters count;
-	uint32_t frames = 0, total = 100000;
-	struct tpacket_stats stats;
-	socklen_t len = sizeof(stats);
-	int wire, ours = 0, size = 16 << 20;
+	uint32_t frames = 0, total = 100000, expected = 0, ours = 0;
+	int wire;
 
 	TH_LOG("seed %llx", (unsigned long long)seed);
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -414,12 +412,11 @@ TEST_F(host, random_headers)
 	wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 	ll.sll_ifindex = (int)if_nametoindex("veth0");
 	ASSERT_EQ(0, bind(wire, (struct sockaddr *)&ll, sizeof(ll)));
-	ASSERT_EQ(0, setsockopt(wire, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
 	ASSERT_EQ(0, dt_netns_enter(self->here));
 
 	while (frames < total) {
+		struct pollfd more = { .fd = wire, .events = POLLIN };
 		uint32_t n, sent, done;
-		int seen;
 
 		for (n = 0; n < 50; n++) {
 			mutant();
@@ -427,21 +424,36 @@ TEST_F(host, random_headers)
 		}
 		ASSERT_EQ(0, tx_kick(&self->q, &sent));
 		ASSERT_EQ(n, sent);
-		for (done = 0; done < n; done++)
-			ASSERT_NE(-EPROTO, tx_done(&self->q, 1));
+		for (done = 0; done < n; done++) {
+			int err = tx_done(&self->q, 1);
+
+			ASSERT_NE(-EPROTO, err);
+			expected += !err;
+		}
 		frames += n;
-		seen = look(wire);
-		ASSERT_LE(0, seen);
-		ours += seen;
+		/*
+		 * What is sent, and nothing else, arrives. The next ones wait for it: until the neighbour's address
+		 * is known, for a second if a solicitation is lost, the kernel keeps some packets and drops the others.
+		 */
+		for (;;) {
+			int seen = look(wire);
+
+			ASSERT_LE(0, seen);
+			ours += (uint32_t)seen;
+			if (ours >= expected)
+				break;
+			ASSERT_EQ(1, poll(&more, 1, DT_PATIENCE_MS))
+			{
+				TH_LOG("%u of %u arrived, after %u frames", ours, expected, frames);
+			}
+		}
+		ASSERT_EQ(expected, ours);
 	}
 	ASSERT_EQ(0, dt_counters(&self->q, &count));
-	ASSERT_EQ(0, getsockopt(wire, SOL_PACKET, PACKET_STATISTICS, &stats, &len));
-	EXPECT_EQ(0, stats.tp_drops);
+	EXPECT_EQ(expected, count.tx_frames);
 	EXPECT_EQ(total, count.tx_frames + count.tx_refused + count.tx_unreachable + count.tx_dropped);
 	EXPECT_LT(total / 20, count.tx_frames);
 	EXPECT_LT(total / 20, count.tx_refused);
-	/* a receiver that is late may lose some; what it saw was ours */
-	EXPECT_LT(total / 20, ours);
 	TH_LOG("%llu sent, %llu refused", count.tx_frames, count.tx_refused);
 	close(wire);
 }
