@@ -17,10 +17,14 @@
  *    round these rules with CAP_NET_ADMIN, and meet flows as they meet other sockets.
  *
  * The socket is made with the credentials of the opener, as if by socket(2): uid, cgroup of the
- * caller, the LSM's create hook. The LSM's bind hook has no exported entry.
+ * caller, the LSM's create hook. It has a file, which is in no table of descriptors: there the
+ * firewall looks for the owner of what is sent (meta skuid, xt_owner). The LSM's bind hook has no
+ * exported entry.
  */
 #include <linux/cred.h>
+#include <linux/file.h>
 #include <linux/net.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
@@ -121,22 +125,40 @@ static int demi_socket_bind(struct socket *sock, const struct demi_addr *local)
 	return kernel_bind(sock, (struct sockaddr *)&sin6, sizeof(sin6));
 }
 
+/*
+ * The port is free again when the caller is back in user mode; a worker never is, and would leave
+ * the file to another one.
+ */
+static void demi_socket_release(struct socket *sock)
+{
+	if (current->flags & PF_KTHREAD)
+		__fput_sync(sock->file);
+	else
+		fput(sock->file);
+}
+
 static int demi_socket_create(struct demi_ctx *ctx, const struct demi_port_reserve *arg,
 			      struct socket **sockp)
 {
 	int type = arg->protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
 	const struct cred *saved = override_creds(ctx->cred);
 	struct socket *sock;
+	struct file *file;
 	int err;
 
 	err = __sock_create(ctx->net, arg->local.family, type, arg->protocol, &sock, 0);
 	if (err)
 		goto out;
+	file = sock_alloc_file(sock, 0, NULL);
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);	/* the socket is gone, too */
+		goto out;
+	}
 	err = demi_socket_prepare(sock->sk, arg);
 	if (!err)
 		err = demi_socket_bind(sock, &arg->local);
 	if (err)
-		sock_release(sock);
+		demi_socket_release(sock);
 	else
 		*sockp = sock;
 out:
@@ -196,7 +218,7 @@ static struct demi_reservation *demi_reservation_create(struct demi_ctx *ctx,
 
 err_socket:
 	demi_tx_forget_socket(rsv->sock);
-	sock_release(rsv->sock);
+	demi_socket_release(rsv->sock);
 err_free:
 	kfree(rsv);
 err_uncharge:
@@ -215,7 +237,7 @@ void demi_reservation_free(struct demi_reservation *rsv)
 	/* who found one of its flows may still use the socket */
 	cond_synchronize_rcu(rsv->grace);
 	demi_tx_forget_socket(rsv->sock);
-	sock_release(rsv->sock);
+	demi_socket_release(rsv->sock);
 	demi_mcast_forget(rsv);
 	kfree(rsv);
 	demi_limit_uncharge(ctx->user, DEMI_LIMIT_RESERVATIONS);

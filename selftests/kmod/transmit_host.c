@@ -75,6 +75,47 @@ TEST_F(host, firewall)
 	}
 }
 
+/* What is sent is the opener's, whoever reserved: the firewall finds the owner as it does a socket's. */
+TEST_F(host, firewall_owner)
+{
+	struct dt_ctx theirs;
+	struct dt_queue other;
+
+	ASSERT_EQ(0, chmod("/dev/demi", 0666));
+	ASSERT_EQ(0, seteuid(65534));
+	ASSERT_EQ(0, dt_open(&theirs));
+	ASSERT_EQ(0, seteuid(0));
+	ASSERT_EQ(0, dt_queue_open(&other, &theirs, 16));
+	for (int v6 = 0; v6 < 2; v6++) {
+		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&other, IPPROTO_UDP, 0, us[v6], PORT + 1));
+		ASSERT_LT(0, dt_listen(&other, IPPROTO_TCP, 0, us[v6], PORT + 1));
+	}
+	if (dt_sh("nft -f - <<'END'\ntable inet t {\nchain out {\ntype filter hook output priority 0;\n"
+		  "meta skuid 65534 drop\n}\n}\nEND"))
+		SKIP(return, "no nft");
+	for (int v6 = 0; v6 < 2; v6++) {
+		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
+		EXPECT_EQ(-EPERM, tx_send(&other, &p));
+		tx_tcp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
+		EXPECT_EQ(-EPERM, tx_send(&other, &p));
+		tx_udp(&p, us[v6], PORT, them[v6], PEER, "sent", 4);
+		EXPECT_EQ(0, tx_send(&self->q, &p));
+	}
+	ASSERT_EQ(0, dt_sh("nft delete table inet t"));
+	for (int v6 = 0; v6 < 2; v6++) {
+		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "then", 4);
+		EXPECT_EQ(0, tx_send(&other, &p));
+		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, memcmp(buf, "sent", 4));
+		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, memcmp(buf, "then", 4));
+	}
+	dt_queue_close(&other);
+	dt_close(&theirs);
+	chmod("/dev/demi", 0660);
+}
+
 static int bpf(int cmd, union bpf_attr *attr)
 {
 	int r = (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
@@ -139,6 +180,35 @@ TEST_F(host, cgroup_egress)
 	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
 	EXPECT_EQ(0, memcmp(buf, "sent", 4));
 	close(group);
+	rmdir(CGROUP);
+}
+
+/* And its cgroup, for those that look there. */
+TEST_F(host, firewall_cgroup)
+{
+	rmdir(CGROUP);
+	if (mkdir(CGROUP, 0755))
+		SKIP(return, "no cgroup v2");
+	ASSERT_EQ(0, write_file(CGROUP "/cgroup.procs", "0"));
+	for (int v6 = 0; v6 < 2; v6++)
+		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT + 1));
+	ASSERT_EQ(0, write_file("/sys/fs/cgroup/cgroup.procs", "0"));
+	for (int v6 = 0; v6 < 2; v6++)
+		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+	if (dt_sh("nft -f - <<'END'\ntable inet t {\nchain out {\ntype filter hook output priority 0;\n"
+		  "socket cgroupv2 level 1 \"demi-tx\" drop\n}\n}\nEND")) {
+		rmdir(CGROUP);
+		SKIP(return, "nft knows no cgroups");
+	}
+	for (int v6 = 0; v6 < 2; v6++) {
+		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
+		EXPECT_EQ(-EPERM, tx_send(&self->q, &p));
+		tx_udp(&p, us[v6], PORT, them[v6], PEER, "sent", 4);
+		EXPECT_EQ(0, tx_send(&self->q, &p));
+		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, memcmp(buf, "sent", 4));
+	}
+	EXPECT_EQ(0, dt_sh("nft delete table inet t"));
 	rmdir(CGROUP);
 }
 

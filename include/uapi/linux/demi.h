@@ -619,7 +619,7 @@ struct demi_addr {
  * on the host, socket or queue, can have the port until DEMI_PORT_RELEASE. The kernel's sockets
  * policy (ports below 1024, ip_local_port_range, ip_nonlocal_bind, cgroup programs) applies.
  * EADDRINUSE; EADDRNOTAVAIL; EACCES: a privileged port; EPERM: mark, priority; ENODEV: ifindex;
- * EDQUOT.
+ * EDQUOT; ENFILE: the host's files.
  */
 struct demi_port_reserve {
 	__u32 size;
