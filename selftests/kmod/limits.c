@@ -206,18 +206,22 @@ TEST(ten_thousand_cycles)
 	int ctx = kmod_open();
 	struct demi_queue_create request = kmod_queue_request(kmod_device(ctx, "mock0"));
 	char *mem = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rounds = kmod_debug_kernel() ? 2000 : 10000;
 	long slab, vmalloc;
 
 	ASSERT_EQ(0, kmod_bind(ctx, request.device_id, 0));
 	ASSERT_EQ(0, cycles(ctx, &request, mem, 500));
 	slab = meminfo("SUnreclaim:");
 	vmalloc = meminfo("VmallocUsed:");
-	ASSERT_EQ(0, cycles(ctx, &request, mem, 10000));
+	ASSERT_EQ(0, cycles(ctx, &request, mem, rounds));
 	/* 10,000 leaks of the smallest object are 80 KiB; a queue's are 40 MiB */
 	printf("# SUnreclaim %+ld kB, VmallocUsed %+ld kB\n", meminfo("SUnreclaim:") - slab,
 	       meminfo("VmallocUsed:") - vmalloc);
 	fflush(stdout); /* the harness ends tests by _exit() */
-	EXPECT_LT(meminfo("SUnreclaim:") - slab, 8000);
+	/* a debug kernel keeps what was freed, and has kmemleak look for the rest */
+	if (!kmod_debug_kernel()) {
+		EXPECT_LT(meminfo("SUnreclaim:") - slab, 8000);
+	}
 	EXPECT_LT(meminfo("VmallocUsed:") - vmalloc, 4000);
 	ASSERT_EQ(0, used(0, 1));
 	ASSERT_EQ(0, used(0, 2));
@@ -246,9 +250,12 @@ TEST(queue_bytes)
 		ASSERT_EQ(0, kmod_queue_info(arg.fd, 0, &info));
 		worst = info.kernel_bytes > worst ? info.kernel_bytes : worst;
 	}
-	printf("# figure queue_bytes %u\n", worst);
-	fflush(stdout);
-	ASSERT_LT(worst, 8192);
+	/* the locks of a debug kernel are large */
+	if (!kmod_debug_kernel()) {
+		printf("# figure queue_bytes %u\n", worst);
+		fflush(stdout);
+		ASSERT_LT(worst, 8192);
+	}
 	for (i = 0; i < QUEUES; i++)
 		close(fds[i]);
 	/* a scratch page is counted when there is one */
