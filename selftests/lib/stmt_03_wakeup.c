@@ -65,8 +65,7 @@ static void test_signals(int q)
 	CHECK_EQ(demi_wait(&qr, qt, &timeout), ETIMEDOUT);
 	CHECK(check_ns(CLOCK_MONOTONIC) - start >= 300000000);
 	pthread_join(t, NULL);
-	while (signals < 10) /* those that came after the wait */
-		sleep_ms(1);
+	CHECK(signals > 0); /* fewer than were sent where this thread does not get to run in between */
 	CHECK(deadlocks > 0);
 	OK(demi_cancel(qt));
 	qr = wait_result(qt);
