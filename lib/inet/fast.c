@@ -77,7 +77,7 @@ int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgar
 		dest = demi_load64(to);
 	}
 	if (demi_unlikely(sga->sga_numsegs != 1 || len + HDRS != l->total_bytes || dest != l->to ||
-		     l->route_gen != in->route_gen || in->txq.head || !tx))
+			  l->route_gen != in->route_gen || in->txq.head || !tx))
 		return demi_udp_push(q, op, sga, to, tolen);
 	in->tx_cache = tx->next;
 	in->tx_cached--;

@@ -67,7 +67,7 @@ static inline bool demi_inet_fast_input(struct demi_inet *in, const struct demi_
 		return false;
 	op = u->ops.head;
 	if (demi_unlikely(!op || len <= sizeof(struct demi_udp_hdr) || len + sizeof(struct demi_ip4_hdr) > p->len ||
-		     ntohs((uint16_t)(w0 >> 16)) != len + sizeof(struct demi_ip4_hdr)))
+			  ntohs((uint16_t)(w0 >> 16)) != len + sizeof(struct demi_ip4_hdr)))
 		return false;
 	sum = demi_cksum_wrap(demi_cksum_wrap(w0, w1), demi_load32(d + 16));
 	if (demi_unlikely(!demi_cksum_wrapped_ok(sum)))

@@ -119,8 +119,9 @@ TEST_F(trace, verdicts)
 		BPF_STMT(BPF_RET | BPF_K, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct demi_filter_attach attach = { .size = sizeof(attach), .kind = DEMI_FILTER_CBPF,
-					     .insn_count = 4, .insns = (uintptr_t)insns };
+	struct demi_filter_attach attach = {
+		.size = sizeof(attach), .kind = DEMI_FILTER_CBPF, .insn_count = 4, .insns = (uintptr_t)insns
+	};
 
 	ASSERT_EQ(0, dt_ioctl(self->q.fd, DEMI_FILTER_ATTACH, &attach));
 	ASSERT_EQ(0, dt_send_to("127.0.0.1", "127.0.0.1", PORT, "long"));
