@@ -144,15 +144,28 @@ static inline void poll_device(struct demi_inet_backend *ib)
 		reap(ib);
 }
 
-/* The stack's timers, in turn with everything else. */
+/* The device's; 0 becomes never. */
+static inline uint64_t device_deadline(const struct demi_inet_backend *ib)
+{
+	return ib->in.dev->deadline_ns - 1;
+}
+
+static inline uint64_t next_deadline(const struct demi_inet_backend *ib)
+{
+	uint64_t stack_ns = demi_inet_deadline(&ib->in), dev_ns = device_deadline(ib);
+
+	return dev_ns < stack_ns ? dev_ns : stack_ns;
+}
+
+/* The stack's timers and the device's, in turn with everything else. */
 static inline void look_at_clock(struct demi_inet_backend *ib)
 {
-	uint64_t deadline_ns = demi_inet_deadline(&ib->in);
-
-	if (deadline_ns == UINT64_MAX || (ib->b.ctx->spinning && ++ib->polls % CLOCK_EVERY))
+	if (next_deadline(ib) == UINT64_MAX || (ib->b.ctx->spinning && ++ib->polls % CLOCK_EVERY))
 		return;
 	ib->in.now_ns = demi_now_ns();
-	if (deadline_ns <= ib->in.now_ns)
+	if (device_deadline(ib) <= ib->in.now_ns)
+		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
+	if (demi_inet_deadline(&ib->in) <= ib->in.now_ns)
 		demi_inet_run(&ib->in);
 }
 
@@ -162,7 +175,7 @@ static inline void look_at_clock(struct demi_inet_backend *ib)
  */
 static void set_timer(struct demi_inet_backend *ib)
 {
-	uint64_t deadline_ns = demi_inet_deadline(&ib->in);
+	uint64_t deadline_ns = next_deadline(ib);
 	int err = 0;
 
 	if (ib->in.dev->wake_fd < 0) {
@@ -199,7 +212,7 @@ static void backend_poll(struct demi_backend *b)
 		set_timer(ib);
 }
 
-/* While there has been no stream socket, nobody sleeps and the device takes what it is given. */
+/* While there has been no stream socket, nothing is timed, nobody sleeps and the device takes what it is given. */
 static void backend_poll_simple(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
@@ -212,7 +225,7 @@ static void backend_poll_simple(struct demi_backend *b)
 
 static void choose_poll(struct demi_inet_backend *ib)
 {
-	ib->b.poll = ib->armed || ib->streams ? backend_poll : backend_poll_simple;
+	ib->b.poll = ib->armed || ib->streams || ib->in.dev->ops->run ? backend_poll : backend_poll_simple;
 }
 
 static void backend_arm(struct demi_backend *b)
@@ -311,7 +324,6 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	if (!ib)
 		return -ENOMEM;
 	ib->b.ops = &ops;
-	ib->b.poll = backend_poll_simple;
 	ib->b.ctx = ctx;
 	ib->timer.fn = timer_due;
 	ib->dev_route_gen = dev->route_gen;
@@ -320,6 +332,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 		goto err_free;
 	ib->in.clock = demi_now_ns;
 	ib->in.tx = dev->ops->tx;
+	choose_poll(ib);
 	if (dev->wake_fd >= 0)
 		err = demi_ctx_wake_add(ctx, dev->wake_fd, EPOLLIN);
 	if (err)

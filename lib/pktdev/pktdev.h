@@ -8,6 +8,7 @@
  *
  *	L2	packets begin with the Ethernet header. The stack owns the device's addresses and all ports, answers
  *		ARP and neighbour discovery, routes. The control entries (port_*, flow_*, group, route) are missing.
+ *		lib/ether makes an L3 device of it.
  *	L3	packets begin with the IP header. Addresses, ports, routes and neighbours are somebody else's (the
  *		kernel's): the stack asks for ports and flows, and gets only packets that belong to them, plus
  *		the ICMP errors that quote what it sent.
@@ -43,7 +44,7 @@
 struct demi_ctx;
 struct demi_pktdev;
 
-#define DEMI_PKTDEV_ABI 1
+#define DEMI_PKTDEV_ABI 2
 
 /* Bytes before a received packet that are the stack's; the device's own header (virtio_net_hdr) is not among them. */
 #define DEMI_PKT_HEADROOM 64
@@ -189,6 +190,11 @@ struct demi_pktdev_ops {
 	/* A received segment that the stack has done with and whose object it alone owns. Missing: demi_heap_free(). */
 	void (*rx_recycle)(struct demi_pktdev *d, void *data);
 
+	/* ---- time: devices with timers of their own; else missing ---- */
+
+	/* It is @now_ns and deadline_ns has passed. What the device does on its own account; may move deadline_ns. */
+	void (*run)(struct demi_pktdev *d, uint64_t now_ns);
+
 	/* ---- memory ---- */
 
 	/*
@@ -258,6 +264,7 @@ struct demi_pktdev {
 	int wake_fd; /* the device's; -1: it cannot wake, it must be polled */
 	uint32_t route_gen; /* changes when addresses or routes may have changed; the device may write it in rx() */
 	uint8_t mac[6]; /* L2 */
+	uint64_t deadline_ns; /* when run() is wanted, 0: never; any entry of the table may move it */
 };
 
 /* Give every missing entry its default. Once for each table. */
