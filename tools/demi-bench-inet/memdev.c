@@ -26,13 +26,17 @@ static int mem_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 		return 0;
 	obj = m->posted[m->rx_own & MASK];
 	m->posted[m->rx_own++ & MASK] = fresh;
-	memcpy(obj + DEMI_PKT_HEADROOM, m->packet, 92); /* the wire: of one size, so that it is a few moves */
+	memcpy(obj + DEMI_PKT_HEADROOM, m->packet,
+	       MEMDEV_PACKET); /* the wire: of one size, so that it is a few moves */
 	pkts[0].data = obj + DEMI_PKT_HEADROOM;
 	pkts[0].len = m->packet_len;
 	pkts[0].flags = 0;
 	pkts[0].gso_size = 0;
-	if (!m->echo)
+	if (m->always) {
 		m->rx_other++;
+		if (m->next)
+			m->next(m);
+	}
 	return 1;
 }
 
@@ -65,9 +69,13 @@ static int mem_kick(struct demi_pktdev *d)
 {
 	struct memdev *m = memdev_of(d);
 
-	if (m->echo)
-		m->rx_other += m->tx_own - m->doorbell;
+	uint32_t from = m->doorbell;
+
 	__atomic_store_n(&m->doorbell, m->tx_own, __ATOMIC_RELEASE);
+	if (!m->reached)
+		return 0;
+	for (; from != m->tx_own; from++)
+		m->reached(m, &m->tx[from & MASK]);
 	return 0;
 }
 

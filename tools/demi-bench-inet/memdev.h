@@ -14,18 +14,30 @@
 #define MEMDEV_SLOTS 256 /* a power of two */
 #define MEMDEV_BUF 2048
 
+#define MEMDEV_PACKET 128 /* what the peer can send at most */
+
 struct memdev {
 	struct demi_pktdev d;
 	uint32_t rx_own, rx_other; /* handed over; arrived */
 	uint32_t tx_own, tx_done, doorbell;
 	void *posted[MEMDEV_SLOTS];
 	struct demi_pkt tx[MEMDEV_SLOTS];
-	bool echo; /* the peer sends when it has got the answer; else whenever it can */
+	bool always; /* the peer sends whenever it can; else when it gets something */
+	void (*reached)(struct memdev *m,
+			const struct demi_pkt *e); /* the peer gets a packet. NULL: it does not care */
+	void (*next)(struct memdev *m); /* make the packet after the one that was just received. NULL: the same */
 	uint32_t packet_len;
-	uint8_t packet[256]; /* what the peer sends */
+	uint32_t seq, ack; /* TCP: of the packet, */
+	uint64_t tcp_sum; /* and the sum of all else in it */
+	uint8_t packet[MEMDEV_PACKET]; /* what the peer sends */
 };
 
 /* On which the peer has nothing to send yet: packet_len is 0. NULL without memory. */
 struct memdev *memdev_new(struct demi_ctx *ctx);
+
+static inline const struct demi_pkt *memdev_last_sent(const struct memdev *m)
+{
+	return &m->tx[(m->tx_own - 1) % MEMDEV_SLOTS];
+}
 
 #endif /* BENCH_INET_MEMDEV_H */
