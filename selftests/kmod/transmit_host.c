@@ -462,7 +462,8 @@ static int look(int wire)
 	}
 }
 
-TEST_F(host, random_headers)
+/* On an emulated processor, on a kernel that checks itself, some minutes. */
+TEST_F_TIMEOUT(host, random_headers, 1000)
 {
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	struct demi_queue_counters count;
