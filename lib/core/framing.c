@@ -26,7 +26,7 @@ struct demi_framing {
 	struct demi_frame_reader reader;
 	struct message *msg; /* that is being put together */
 	struct message *head, *tail; /* whole ones */
-	size_t bytes;
+	size_t bytes; /* of memory, whole ones */
 };
 
 struct demi_framing *demi_framing_new(struct demi_ctx *ctx, uint32_t max)
@@ -94,10 +94,8 @@ static int make_room(struct demi_framing *f, uint32_t need, uint32_t total)
 	msg = demi_heap_alloc(HEAD + room);
 	if (!msg)
 		return -ENOMEM;
-	f->bytes += HEAD + room;
 	if (f->msg) {
 		memcpy((char *)msg + HEAD, (char *)f->msg + HEAD, f->msg->room);
-		f->bytes -= HEAD + f->msg->room;
 		demi_heap_free(f->msg);
 	}
 	f->msg = msg;
@@ -110,6 +108,7 @@ static void finish(struct demi_framing *f)
 	struct message *msg = f->msg;
 
 	f->msg = NULL;
+	f->bytes += HEAD + msg->room;
 	msg->next = NULL;
 	msg->len = f->reader.frame.total;
 	msg->nsegs = f->reader.frame.nsegs;

@@ -20,7 +20,10 @@ int demi_framing_input(struct demi_framing *f, const void *data, uint32_t len);
 /* The stream ended: in the middle of a message? */
 bool demi_framing_cut_off(const struct demi_framing *f);
 
-/* Bytes of memory that whole messages and the beginning of the next one keep. */
+/*
+ * Bytes of memory that whole messages keep. The beginning of the next one does not count, its limit is the greatest
+ * message's size: if reading stopped for what it keeps, a long message would never be whole.
+ */
 size_t demi_framing_bytes(const struct demi_framing *f);
 
 /* Is there a whole message? */

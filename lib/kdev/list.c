@@ -11,66 +11,77 @@
 #define SLACK 16
 #define TRIES 16
 
-int demi_kdev_ids(int fd, unsigned long command, uint32_t **ids, uint32_t *count)
+/* Ask once, for at most *@count entries at @list; *@count is then how many there are. */
+typedef int ask_fn(int fd, unsigned long command, void *list, uint32_t *count);
+
+static int whole_list(int fd, unsigned long command, ask_fn *ask, size_t entry_bytes, void **list_out, uint32_t *count)
 {
-	/* both commands have this argument */
-	struct demi_queue_list arg = { .size = sizeof(arg) };
-	uint32_t *list = NULL, room = SLACK;
-	int ret, i;
+	uint32_t room = SLACK;
+	void *list = NULL;
+	int ret = -EAGAIN;
 
-	_Static_assert(sizeof(struct demi_queue_list) == sizeof(struct demi_device_list), "one argument for both");
-	for (i = 0; i < TRIES; i++) {
-		uint32_t *more = realloc(list, room * sizeof(*list));
+	for (int i = 0; i < TRIES && ret == -EAGAIN; i++) {
+		void *more = realloc(list, room * entry_bytes);
 
-		ret = more ? 0 : -ENOMEM;
-		if (ret)
+		if (!more) {
+			ret = -ENOMEM;
 			break;
+		}
 		list = more;
-		arg.count = room;
-		arg.ids = (uintptr_t)list;
-		ret = demi_kdev_call(fd, command, &arg);
-		if (ret)
-			break;
-		if (arg.count <= room) {
-			*ids = list;
-			*count = arg.count;
+		*count = room;
+		ret = ask(fd, command, list, count);
+		if (!ret && *count <= room) {
+			*list_out = list;
 			return 0;
 		}
-		room = arg.count + SLACK;
-		ret = -EAGAIN;
+		if (!ret)
+			ret = -EAGAIN;
+		room = *count + SLACK;
 	}
 	free(list);
 	return ret;
 }
 
+static int ask_ids(int fd, unsigned long command, void *list, uint32_t *count)
+{
+	/* both commands have this argument */
+	struct demi_queue_list arg = { .size = sizeof(arg), .count = *count, .ids = (uintptr_t)list };
+	int ret = demi_kdev_call(fd, command, &arg);
+
+	_Static_assert(sizeof(struct demi_queue_list) == sizeof(struct demi_device_list), "one argument for both");
+	*count = arg.count;
+	return ret;
+}
+
+static int ask_flows(int fd, unsigned long command, void *list, uint32_t *count)
+{
+	struct demi_flow_list arg = { .size = sizeof(arg),
+				      .count = *count,
+				      .entry_bytes = sizeof(struct demi_flow_entry),
+				      .entries = (uintptr_t)list };
+	int ret = demi_kdev_call(fd, command, &arg);
+
+	*count = arg.count;
+	return ret;
+}
+
+int demi_kdev_ids(int fd, unsigned long command, uint32_t **ids, uint32_t *count)
+{
+	void *list;
+	int ret = whole_list(fd, command, ask_ids, sizeof(**ids), &list, count);
+
+	if (!ret)
+		*ids = list;
+	return ret;
+}
+
 int demi_kdev_flows(int fd, struct demi_flow_entry **flows, uint32_t *count)
 {
-	struct demi_flow_list arg = { .size = sizeof(arg), .entry_bytes = sizeof(**flows) };
-	struct demi_flow_entry *list = NULL;
-	uint32_t room = SLACK;
-	int ret, i;
+	void *list;
+	int ret = whole_list(fd, DEMI_FLOW_LIST, ask_flows, sizeof(**flows), &list, count);
 
-	for (i = 0; i < TRIES; i++) {
-		struct demi_flow_entry *more = realloc(list, room * sizeof(*list));
-
-		ret = more ? 0 : -ENOMEM;
-		if (ret)
-			break;
-		list = more;
-		arg.count = room;
-		arg.entries = (uintptr_t)list;
-		ret = demi_kdev_call(fd, DEMI_FLOW_LIST, &arg);
-		if (ret)
-			break;
-		if (arg.count <= room) {
-			*flows = list;
-			*count = arg.count;
-			return 0;
-		}
-		room = arg.count + SLACK;
-		ret = -EAGAIN;
-	}
-	free(list);
+	if (!ret)
+		*flows = list;
 	return ret;
 }
 

@@ -104,6 +104,11 @@ static void fail_ops(struct demi_sock *s, int err)
 	}
 }
 
+static bool has_input(const struct demi_sock *s)
+{
+	return s->rx_head || demi_framed_ready(s);
+}
+
 static void answer(struct demi_sock *s, struct demi_op *op)
 {
 	size_t max_bytes = op->priv.u64[0];
@@ -130,11 +135,11 @@ void demi_sock_deliver(struct demi_sock *s)
 {
 	struct demi_op *op;
 
-	while (s->rx_head && (op = s->ops.head)) {
+	while (has_input(s) && (op = s->ops.head)) {
 		demi_sock_op_del(s, op);
 		answer(s, op);
 	}
-	if (s->rx_err && s->ops.head && !s->rx_head) {
+	if (s->rx_err && s->ops.head && !has_input(s)) {
 		op = s->ops.head;
 		if (s->rx_end) {
 			fail_ops(s, s->rx_err);
@@ -191,7 +196,7 @@ static int sock_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
 	if (s->state != DEMI_SOCK_OPEN)
 		return -ENOTCONN;
 	op->priv.u64[0] = max_bytes;
-	if (s->rx_head && !s->ops.head) {
+	if (has_input(s) && !s->ops.head) {
 		answer(s, op);
 		demi_sock_rx_continue(s);
 		return 0;

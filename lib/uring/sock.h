@@ -51,7 +51,7 @@ enum demi_sock_state {
 	DEMI_SOCK_OPEN, /* may push and pop; datagram sockets from the start */
 };
 
-struct demi_framed;
+struct demi_framing;
 struct demi_sock_connect;
 struct demi_sock_linger;
 
@@ -86,7 +86,8 @@ struct demi_sock {
 	struct demi_op_list ops; /* pending pops or accepts; the connect */
 	struct demi_ureq recv_req;
 	void *tx; /* struct demi_stream_tx or demi_dgram_tx; NULL when nothing waits to be sent */
-	struct demi_framed *framed;
+	struct demi_framing *framed;
+	uint32_t framed_bytes; /* of rx_bytes, its whole messages */
 	union {
 		struct demi_sock_connect *conn; /* DEMI_SOCK_CONNECTING */
 		struct demi_backlog *backlog; /* DEMI_SOCK_LISTEN */
@@ -213,6 +214,7 @@ int demi_framed_set_max(struct demi_sock *s, int bytes);
 void demi_framed_free(struct demi_sock *s);
 /* The stream ended: in the middle of a message? */
 bool demi_framed_cut_off(const struct demi_sock *s);
+bool demi_framed_ready(const struct demi_sock *s);
 /* @len bytes of the stream; -errno: the stream is broken. */
 int demi_framed_input(struct demi_sock *s, const char *data, uint32_t len);
 void demi_framed_answer(struct demi_sock *s, struct demi_op *op, size_t max_bytes);

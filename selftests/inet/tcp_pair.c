@@ -5,6 +5,7 @@
 
 static struct link l;
 static int server, client;
+static uint32_t pops;
 
 static void open_pair(int domain)
 {
@@ -43,6 +44,7 @@ static void send_and_check(int from, int to, size_t len)
 		CHECK(qr.qr_value.sga.sga_segs[0].sgaseg_len <= len - got);
 		CHECK(!memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, data + got,
 			      qr.qr_value.sga.sga_segs[0].sgaseg_len));
+		pops++;
 		got += qr.qr_value.sga.sga_segs[0].sgaseg_len;
 		OK(demi_sgafree(&qr.qr_value.sga));
 	}
@@ -94,6 +96,27 @@ static void test(int domain, uint32_t caps)
 	CHECK_EQ(demi_ctx_self->queues.open, 0);
 }
 
+/* A message is popped whole, also one that is longer than all that the receiver lets wait. */
+static void test_framed(uint32_t len)
+{
+	int one = 1;
+
+	l = (struct link){ .delay_ns = 50000 };
+	l.end[0] = node_new(1, 0, 1500);
+	l.end[1] = node_new(2, 0, 1500);
+	open_pair(AF_INET);
+	OK(demi_setsockopt(client, DEMI_SOL, DEMI_SO_FRAMED, &one, sizeof(one)));
+	OK(demi_setsockopt(server, DEMI_SOL, DEMI_SO_FRAMED, &one, sizeof(one)));
+	pops = 0;
+	send_and_check(client, server, len);
+	send_and_check(server, client, len);
+	CHECK_EQ(pops, 2);
+	OK(demi_close(server));
+	OK(demi_close(client));
+	link_run(&l, 100000 * NET_MS);
+	link_free(&l);
+}
+
 int main(void)
 {
 	uint32_t all = DEMI_PKTDEV_C_TX_CSUM | DEMI_PKTDEV_C_TX_TSO4 | DEMI_PKTDEV_C_TX_TSO6;
@@ -106,5 +129,8 @@ int main(void)
 	test(AF_INET, all);
 	test(AF_INET6, 0);
 	test(AF_INET6, all);
+	test_framed(1);
+	test_framed(70000);
+	test_framed(3000000);
 	return 0;
 }
