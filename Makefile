@@ -36,10 +36,12 @@ check:
 # The kinds of builds that tests run in. One test is run in the plain build unless SETS says more.
 # The module's tests are first: they take longest.
 T_KMOD := $(if $(T),$(wildcard $(addprefix selftests/kmod/$(notdir $(T)),.c .sh)))
+T_FUZZ := $(if $(T),$(wildcard selftests/fuzz/$(notdir $(T)).c))
 KMOD_SETS := $(if $(wildcard selftests/kmod/*.c),kmod-6.1 kmod-6.12)
-SETS ?= $(if $(T),$(if $(T_KMOD),kmod-6.1,native),$(KMOD_SETS) native asan tsan valgrind)
+SETS ?= $(if $(T),$(if $(T_KMOD),kmod-6.1,$(if $(T_FUZZ),fuzz,native)),$(KMOD_SETS) native asan fuzz tsan valgrind)
 BUILD_native := $(BUILD)
 BUILD_valgrind := $(BUILD)
+BUILD_fuzz := $(BUILD)
 BUILD_asan := $(BUILD)/address-undefined
 BUILD_tsan := $(BUILD)/thread
 $(foreach s,$(filter kmod-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
@@ -53,6 +55,9 @@ check-build-asan check-build-tsan: check-build-%:
 	$(SUB) -C lib BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
 	$(SUB) -C selftests BUILD=$(BUILD_$*) SANITIZE=$(SANITIZE_FOR)
 
+check-build-fuzz:
+	$(SUB) -C selftests/fuzz BUILD=$(BUILD)/fuzz
+
 # The module as tests want it: with the mock devices.
 check-build-kmod-%: check-build-kmod
 	$(SUB) -C kmod KERNEL=$* DEMI_DEBUG=1
@@ -64,10 +69,16 @@ check-build-kmod: lib
 check-debug:
 	$(SUB) check SETS=kmod-debug
 
+## fuzz: run the fuzz targets for TIME seconds each (600), T=target only one; BUILD/fuzz/found keeps what they find
+fuzz:
+	$(call deps,build check)
+	$(SUB) check-build-fuzz
+	$(Q)BUILD=$(BUILD) selftests/fuzz/run -t $(or $(TIME),600) -k $(BUILD)/fuzz/found $(T)
+
 ## bench: measure, print a table and write BUILD/figures.json
 bench:
 	$(call deps,build check bench)
-	$(SUB) all
+	$(SUB) all check-build-fuzz
 	$(Q)BUILD=$(BUILD) scripts/bench
 
 ## lint: format, static analysis, spelling, shell scripts, symbols against headers and man pages
@@ -113,8 +124,8 @@ clean:
 help:
 	@sed -n 's/^## \([a-z_-]*\): /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do \
 		printf '  make %-15s %s\n' "$$t" "$$d"; done
-	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test KERNEL= DEPS=no PREFIX= DESTDIR='
+	@echo '  Variables: BUILD= CC= V=1 SANITIZE=address,undefined|thread T=test TIME= KERNEL= DEPS=no PREFIX= DESTDIR='
 
 .PHONY: all lib tools samples demo check check-debug check-build check-build-asan check-build-tsan \
-	check-build-kmod bench lint coverage modules \
+	check-build-fuzz check-build-kmod fuzz bench lint coverage modules \
 	modules_install dkms-source install uninstall clean help

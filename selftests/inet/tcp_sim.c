@@ -302,7 +302,7 @@ int main(int argc, char **argv)
 	int runs = argc > 1 ? atoi(argv[1]) : SLOW ? 60 : 400;
 	uint64_t seed;
 
-	alarm(230);
+	alarm(runs > 1000 ? 3600 : 230);
 	seed = check_seed();
 	init_memq();
 	for (int i = 0; i < runs; i++) {
@@ -314,5 +314,6 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		one(seed + (uint64_t)i);
 	}
+	printf("%d seeds\n", runs);
 	return 0;
 }
