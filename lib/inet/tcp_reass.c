@@ -83,7 +83,8 @@ static bool trim(struct demi_tcp *t, uint8_t **data, uint32_t *seq, uint32_t *le
 {
 	struct demi_tcp_rx *before, **at = place(t, *seq, &before);
 
-	if (before && seq_lt(*seq, before->seq + before->len)) {
+	/* what begins where one ends may be in the next one, too */
+	while (before && seq_lt(*seq, before->seq + before->len)) {
 		uint32_t n = before->seq + before->len - *seq;
 
 		demi_tcp_dsack(t, *seq, *seq + (n < *len ? n : *len));
