@@ -24,6 +24,8 @@ enum option_type {
 	OPTION_U32,
 	OPTION_U64,
 	OPTION_PATH, /* an absolute path, into an array of PIPE_DIR_BYTES */
+	OPTION_TEXT, /* into an array of max bytes */
+	OPTION_ARGS, /* words with white space between them, into an array of max bytes: one a line */
 };
 
 struct option_word {
@@ -79,7 +81,9 @@ static const struct option_word bool_words[] = {
 #define KIB 1024ULL
 #define MIB (1024ULL * KIB)
 #define GIB (1024ULL * MIB)
+#define ROOM(field) sizeof(((struct demi_config *)0)->field)
 #define TCP "tcp_socket_options"
+#define DPDK "dpdk"
 
 /* clang-format off */
 static const struct option options[] = {
@@ -102,6 +106,17 @@ static const struct option options[] = {
 	{ "demi", "pipe_bytes", OPTION_U32, AT(pipe_bytes), 64 * KIB, GIB, "1M", NULL,
 	  "bytes of a new pipe's ring, each way" },
 	{ "demi", "pipe_dir", OPTION_PATH, AT(pipe_dir), 0, 0, NULL, NULL, "the folder of pipes with a plain name" },
+	{ "demi", "dpdk_args", OPTION_ARGS, AT(dpdk_args), 0, ROOM(dpdk_args), NULL, NULL,
+	  "the arguments of DPDK's EAL" },
+	{ "demi", "dpdk_port", OPTION_TEXT, AT(dpdk_port), 0, ROOM(dpdk_port), NULL, NULL,
+	  "the ports of contexts, by name or number" },
+	{ "demi", "dpdk_rx_ring", OPTION_U32, AT(dpdk_rx_ring), 0, 32768, "0", NULL,
+	  "entries of the receive ring, 0: the device's choice" },
+	{ "demi", "dpdk_tx_ring", OPTION_U32, AT(dpdk_tx_ring), 0, 32768, "0", NULL,
+	  "entries of the transmit ring, 0: the device's choice" },
+
+	/* Demikernel's name of dpdk_args, in YAML only. */
+	{ DPDK, "eal_init", OPTION_ARGS, AT(dpdk_args), 0, ROOM(dpdk_args), NULL, NULL, "the arguments of DPDK's EAL" },
 
 	/* Demikernel's: defaults of new TCP sockets, in YAML only. */
 	{ TCP, "nodelay", OPTION_BOOL, AT(tcp_nodelay), 0, 0, "on", NULL, "TCP_NODELAY" },
@@ -177,6 +192,37 @@ static int path_set(char *to, const char *value)
 	return 0;
 }
 
+static int text_set(char *to, size_t room, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len >= room)
+		return -EINVAL;
+	memcpy(to, value, len + 1);
+	return 0;
+}
+
+/* Demikernel's list begins with the name of the program: a first word that is no option is left out. */
+static int args_set(char *to, size_t room, const char *value)
+{
+	static const char space[] = " \t\r\n";
+	size_t n = 0, len;
+
+	if (strlen(value) >= room)
+		return -EINVAL;
+	for (value += strspn(value, space); *value; value += len, value += strspn(value, space)) {
+		len = strcspn(value, space);
+		if (!n && *value != '-')
+			continue;
+		if (n)
+			to[n++] = '\n';
+		memcpy(to + n, value, len);
+		n += len;
+	}
+	to[n] = '\0';
+	return 0;
+}
+
 static int option_store(struct demi_config *c, const struct option *o, const char *value)
 {
 	void *to = (char *)c + o->offset;
@@ -193,6 +239,10 @@ static int option_store(struct demi_config *c, const struct option *o, const cha
 		return 0;
 	case OPTION_PATH:
 		return path_set(to, value);
+	case OPTION_TEXT:
+		return text_set(to, o->max, value);
+	case OPTION_ARGS:
+		return args_set(to, o->max, value);
 	case OPTION_U32:
 	case OPTION_U64:
 		if (number_parse(value, &n) || n < o->min || n > o->max)
@@ -222,6 +272,10 @@ static void option_explain(const struct option *o, const char *value, const char
 	case OPTION_PATH:
 		demi_warn("%s: \"%.64s\" is not an absolute path of at most %zu bytes (%s)", where, value,
 			  PIPE_DIR_BYTES - 1, o->doc);
+		return;
+	case OPTION_TEXT:
+	case OPTION_ARGS:
+		demi_warn("%s: longer than %llu bytes (%s)", where, (unsigned long long)o->max - 1, o->doc);
 		return;
 	case OPTION_WORD:
 		for (w = o->words; w->name && n < sizeof(names); w++)
@@ -360,6 +414,8 @@ static int load(struct demi_config *c, const struct demi_args *args)
 		rc = set_from_environment(c);
 	if (!rc)
 		rc = set_from_arguments(c, args);
+	if (!rc && y && c->backend == DEMI_BACKEND_DPDK && !*c->dpdk_args)
+		rc = demi_config_yaml_section(y, c, DPDK, true);
 	if (!rc && y && c->backend != DEMI_BACKEND_MEMQ)
 		rc = demi_config_yaml_section(y, c, TCP, true);
 	demi_config_yaml_close(y);

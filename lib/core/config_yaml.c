@@ -16,7 +16,7 @@
 
 #define FILE_MAX_BYTES (16U << 10)
 #define KEY_MAX_BYTES 64U
-#define VALUE_MAX_BYTES 256U
+#define VALUE_MAX_BYTES 1024U
 
 struct demi_config_yaml {
 	yaml_document_t doc;
@@ -164,13 +164,34 @@ static int pair_name(const struct cursor *at, const yaml_node_t *map, const yaml
 	return 0;
 }
 
+/* A list of words: a line each. No option of another type takes a value that ends with a line. */
+static bool words(const struct demi_config_yaml *y, const yaml_node_t *n, char *buf, size_t room)
+{
+	yaml_document_t *doc = (yaml_document_t *)&y->doc;
+	yaml_node_item_t *i;
+	size_t len = 0;
+
+	if (!n || n->type != YAML_SEQUENCE_NODE)
+		return false;
+	for (i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++) {
+		if (!scalar(yaml_document_get_node(doc, *i), buf + len, room - len))
+			return false;
+		len += strlen(buf + len);
+		if (len + 2 > room)
+			return false;
+		buf[len++] = '\n';
+		buf[len] = '\0';
+	}
+	return len != 0;
+}
+
 static int pair_set(const struct cursor *at, const char *name, const yaml_node_t *node)
 {
 	char value[VALUE_MAX_BYTES], where[400];
 	int rc;
 
 	snprintf(where, sizeof(where), "%.200s: %s.%s", at->y->path, at->section, name);
-	if (!scalar(node, value, sizeof(value))) {
+	if (!scalar(node, value, sizeof(value)) && !words(at->y, node, value, sizeof(value))) {
 		demi_warn("%s: the value is not a short word", where);
 		return -EINVAL;
 	}

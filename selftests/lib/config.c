@@ -160,6 +160,33 @@ static void test_backends(void)
 	REFUSED("LIBOS: \"catfish\"");
 }
 
+/* DPDK's arguments: words of the environment, Demikernel's list in the file, of which the environment has more say. */
+static void test_dpdk(void)
+{
+	char long_args[1100] = "DEMI_DPDK_ARGS=",
+	     list[] = "dpdk:\n  eal_init: [\"\", \"-c\", \"0xff\", '--vdev=a,b=c']\n";
+
+	LOAD("LIBOS=catnip", "DEMI_DPDK_ARGS= --no-huge  -m\t64 ", "DEMI_DPDK_PORT=net_tap0,1", "DEMI_DPDK_RX_RING=1k");
+	ACCEPTED(!strcmp(res->c.dpdk_args, "--no-huge\n-m\n64") && !strcmp(res->c.dpdk_port, "net_tap0,1") &&
+		 res->c.dpdk_rx_ring == 1024 && !res->c.dpdk_tx_ring);
+	LOAD("LIBOS=catnip", "DEMI_DPDK_ARGS=program -l 1");
+	ACCEPTED(!strcmp(res->c.dpdk_args, "-l\n1"));
+	memset(long_args + 15, '-', sizeof(long_args) - 16);
+	LOAD("DEMI_LOG=warn", "LIBOS=catnip", long_args);
+	REFUSED("DEMI_DPDK_ARGS");
+	yaml = list;
+	LOAD("LIBOS=catnip");
+	ACCEPTED(!strcmp(res->c.dpdk_args, "-c\n0xff\n--vdev=a,b=c"));
+	LOAD("LIBOS=catnip", "DEMI_DPDK_ARGS=--no-huge");
+	ACCEPTED(!strcmp(res->c.dpdk_args, "--no-huge"));
+	LOAD("LIBOS=catnap");
+	ACCEPTED(!*res->c.dpdk_args);
+	yaml = "dpdk:\n  eal_init: [[a]]\n";
+	LOAD("DEMI_LOG=warn", "LIBOS=catnip");
+	REFUSED("dpdk.eal_init");
+	yaml = NULL;
+}
+
 static void test_arguments(void)
 {
 	struct demi_args bad = { .argc = -1, .argv = NULL };
@@ -322,6 +349,7 @@ int main(void)
 	test_yaml();
 	test_yaml_wrong();
 	test_yaml_hostile();
+	test_dpdk();
 	unlink(yaml_path);
 	return failures != 0;
 }
