@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* echo and stream: two processes of each side talk, slice by slice in turn with the other sides. */
 #include "cmds.h"
+#include "device.h"
 #include "proc.h"
 #include "progress.h"
 
@@ -221,6 +222,15 @@ static int check(const struct opts *o)
 			warnx("ring-raw has 256 slots: --window 256 at most");
 			return -1;
 		}
+		if (o->device && !strcmp(kind, "demi") && o->sides[i].over != OVER_TCP &&
+		    o->sides[i].over != OVER_UDP) {
+			warnx("--device is for tcp and udp");
+			return -1;
+		}
+		if (!strcmp(kind, "l2") && (!o->device || strcmp(o->device->name, "dpdk"))) {
+			warnx("l2 is a peer on DPDK: --device dpdk");
+			return -1;
+		}
 		if (o->sides[i].over == OVER_UDP && o->size > 65507) {
 			warnx("a UDP datagram carries 65507 bytes at most: choose a smaller --size");
 			return -1;
@@ -254,7 +264,8 @@ static int run_stream(struct opts *o)
 
 const struct side_kind *side_kind_find(const char *name)
 {
-	static const struct side_kind *const kinds[] = { &side_demi, &side_epoll, &side_busy, &side_uring, &side_ring };
+	static const struct side_kind *const kinds[] = { &side_demi,  &side_epoll, &side_busy, &side_kernel,
+							 &side_uring, &side_ring,  &side_l2 };
 	size_t i;
 
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -266,15 +277,15 @@ const struct side_kind *side_kind_find(const char *name)
 const struct command cmd_echo = {
 	.name = "echo",
 	.doc = "round trips between two processes",
-	.options = "oscwlfp",
-	.kinds = "demi epoll busy uring-raw ring-raw",
+	.options = "oscwlfpd",
+	.kinds = "demi epoll busy kernel uring-raw ring-raw l2",
 	.run = run_echo,
 };
 
 const struct command cmd_stream = {
 	.name = "stream",
 	.doc = "throughput from one process to another",
-	.options = "oscwlf",
-	.kinds = "demi epoll busy uring-raw ring-raw",
+	.options = "oscwlfd",
+	.kinds = "demi epoll busy kernel uring-raw ring-raw",
 	.run = run_stream,
 };

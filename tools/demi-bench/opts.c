@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "opts.h"
 
+#include "device.h"
+
 #include <argp.h>
 #include <errno.h>
 #include <math.h>
@@ -10,6 +12,7 @@
 
 enum {
 	OPT_VS = 256,
+	OPT_DEVICE,
 	OPT_AS,
 	OPT_LOAD,
 	OPT_PAIRS,
@@ -34,7 +37,7 @@ enum {
 /*
  * Which command an option is for is said by one letter, looked up in struct command: 'o' over,
  * 's' size, 'c' connections, 'w' window, 'l' load, 'f' framed, 't' tokens, 'h' how, 'q' threads, 'F' file,
- * 'p' plot and brief. Everything else is common to all.
+ * 'p' plot and brief, 'd' device. Everything else is common to all.
  */
 static const struct {
 	int key;
@@ -47,7 +50,7 @@ static const struct {
 	{ OPT_DURABLE, 'F' }, { OPT_READ, 'F' },
 	{ OPT_THREADS, 'q' }, { OPT_PLOT, 'p' },
 	{ OPT_BRIEF, 'p' },   { OPT_OUTSTANDING, 't' },
-	{ OPT_ACTIVE, 't' },
+	{ OPT_ACTIVE, 't' },  { OPT_DEVICE, 'd' },
 };
 
 static const struct argp_option options[] = {
@@ -55,6 +58,7 @@ static const struct argp_option options[] = {
 	{ "vs", OPT_VS, "KIND[:OVER]", 0, "a peer, measured interleaved with the first side; may be repeated", 0 },
 	{ "as", OPT_AS, "KIND[:OVER]", 0, "what to measure as the first side instead of libdemi (kind \"demi\")", 0 },
 	{ "over", 'o', "tcp|udp|unix|pipe", 0, "what it runs over (default tcp)", 0 },
+	{ "device", OPT_DEVICE, "ring|dpdk", 0, "libdemi's own network stack on this device", 0 },
 	{ "size", 's', "BYTES", 0, "of a message (default 64; 16384 for stream and file)", 0 },
 	{ "connections", 'c', "N", 0, "default 1", 0 },
 	{ "window", 'w', "N", 0, "messages under way on each connection (default 1; stream: 16)", 0 },
@@ -230,6 +234,11 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 		break;
 	case OPT_AS:
 		parse_side(st, &o->sides[0], arg);
+		break;
+	case OPT_DEVICE:
+		o->device = device_find(arg);
+		if (!o->device)
+			argp_error(st, "--device is ring or dpdk, not %s", arg);
 		break;
 	case 's':
 		o->size = integer(st, arg, "--size", 1, 1 << 30);

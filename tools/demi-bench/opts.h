@@ -21,8 +21,11 @@ struct side_spec {
 	enum over over;
 };
 
+struct device;
+
 struct opts {
 	const struct command *command;
+	const struct device *device; /* NULL: the kernel's sockets */
 	struct side_spec sides[MAX_SIDES]; /* the first is what is measured, the others its peers */
 	unsigned int nsides;
 	enum over over; /* of those sides that name none */

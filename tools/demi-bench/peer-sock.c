@@ -327,3 +327,13 @@ const struct side_kind side_busy = {
 	.run = sock_run,
 	.close = sock_close,
 };
+
+/* The name under which --device is compared with the kernel's own stack. */
+const struct side_kind side_kernel = {
+	.name = "kernel",
+	.can = sock_can,
+	.serve = sock_serve_all,
+	.open = sock_open,
+	.run = sock_run,
+	.close = sock_close,
+};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libdemi as a side: an echo server and client as an application would write them. */
+#include "device.h"
 #include "sock.h"
 
 #include <demi/demi.h>
@@ -51,8 +52,10 @@ static int peer_init(struct demi_peer *p, struct side *s, bool server)
 	snprintf(us, sizeof(us), "%lld", (long long)s->opts->spin_us);
 	if (s->opts->spin_us >= 0 && setenv("DEMI_SPIN_US", us, 1))
 		return -errno;
-	ret = demi_init(NULL);
-	return ret ? -ret : side_pin(s, server);
+	ret = device_environment(s, server);
+	if (!ret)
+		ret = -demi_init(NULL);
+	return ret ? ret : side_pin(s, server);
 }
 
 static int make_socket(struct side *s, int *qd)
@@ -103,7 +106,8 @@ static int server_open(struct demi_peer *p)
 			side_ready(s);
 		return ret;
 	}
-	sock_local(s, &s->addr, &s->addrlen);
+	if (!device_address(s, &s->addr, &s->addrlen))
+		sock_local(s, &s->addr, &s->addrlen);
 	ret = make_socket(s, &qd);
 	if (!ret)
 		ret = demi_bind(qd, (struct sockaddr *)&s->addr, s->addrlen);

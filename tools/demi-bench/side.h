@@ -73,7 +73,7 @@ struct side_kind {
 	void (*close)(struct side *s, void *client);
 };
 
-extern const struct side_kind side_demi, side_epoll, side_busy, side_uring, side_ring;
+extern const struct side_kind side_demi, side_epoll, side_busy, side_uring, side_ring, side_l2, side_kernel;
 
 /* For the child processes (proc.c). */
 void side_ready(struct side *s);
