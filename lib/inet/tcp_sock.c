@@ -52,8 +52,6 @@ static int tcp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray
 	err = push_allowed(t);
 	if (__builtin_expect(err, 0))
 		return err;
-	if (__builtin_expect(to != NULL, 0))
-		return -EISCONN;
 	if (__builtin_expect(t->framed != NULL, 0))
 		err = push_framed(t, op, sga);
 	else
