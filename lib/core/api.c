@@ -203,56 +203,99 @@ DEMI_PUBLIC int demi_open_pipe(int *memqd_out, const char *name)
 
 /* ---- the data path ---- */
 
-static inline __attribute__((always_inline)) int push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
-						      const struct sockaddr *to, socklen_t tolen)
+int demi_push_op(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga, const struct sockaddr *to,
+		 socklen_t tolen)
 {
-	struct demi_queue *q;
-	struct demi_ctx *ctx;
+	struct demi_ctx *ctx = q->ctx;
 	struct demi_op *op;
-	int err;
 
-	q = enter_queue(&ctx, qd, &err);
-	if (demi_unlikely(!q))
-		return err;
 	if (demi_unlikely(!qt_out || !sga_ok(sga)))
 		return demi_leave(ctx, -EINVAL);
 	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_PUSH);
 	if (demi_unlikely(!op))
 		return demi_leave(ctx, -ENOMEM);
-	err = q->ops->push(q, op, sga, to, tolen);
-	return leave_started(ctx, op, qt_out, err);
+	return leave_started(ctx, op, qt_out, q->ops->push(q, op, sga, to, tolen));
+}
+
+int demi_pop_op(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
+{
+	struct demi_ctx *ctx = q->ctx;
+	struct demi_op *op;
+
+	if (demi_unlikely(!qt_out || !max_bytes))
+		return demi_leave(ctx, -EINVAL);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
+	if (demi_unlikely(!op))
+		return demi_leave(ctx, -ENOMEM);
+	return leave_started(ctx, op, qt_out, q->ops->pop(q, op, max_bytes));
+}
+
+/* The gate was not open, or the descriptor names nothing: by an operation, then, if at all. */
+static __attribute__((noinline)) int push_slow(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
+					       const struct sockaddr *to, socklen_t tolen, bool entered)
+{
+	struct demi_ctx *ctx = demi_ctx_self;
+	int err = entered ? 0 : demi_enter_slow(ctx);
+	struct demi_queue *q;
+
+	if (err)
+		return err;
+	q = demi_queue_find(&ctx->queues, qd);
+	return q ? demi_push_op(qt_out, q, sga, to, tolen) : demi_leave(ctx, -EBADF);
+}
+
+static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, size_t size, bool entered)
+{
+	struct demi_ctx *ctx = demi_ctx_self;
+	int err = entered ? 0 : demi_enter_slow(ctx);
+	struct demi_queue *q;
+
+	if (err)
+		return err;
+	q = demi_queue_find(&ctx->queues, qd);
+	return q ? demi_pop_op(qt_out, q, size) : demi_leave(ctx, -EBADF);
 }
 
 DEMI_PUBLIC int demi_push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga)
 {
-	return push(qt_out, qd, sga, NULL, 0);
+	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_queue *q;
+
+	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
+		return push_slow(qt_out, qd, sga, NULL, 0, false);
+	q = demi_queue_find(&ctx->queues, qd);
+	if (demi_unlikely(!q))
+		return push_slow(qt_out, qd, sga, NULL, 0, true);
+	return q->ops->push_now(qt_out, q, sga);
 }
 
 DEMI_PUBLIC int demi_pushto(demi_qtoken_t *qt_out, int sockqd, const demi_sgarray_t *sga,
 			    const struct sockaddr *dest_addr, socklen_t size)
 {
-	if (!addr_ok(dest_addr, size))
-		return demi_ctx_self ? EINVAL : demi_ctx_missing();
-	return push(qt_out, sockqd, sga, dest_addr, size);
+	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_queue *q;
+
+	if (demi_unlikely(!addr_ok(dest_addr, size)))
+		return ctx ? EINVAL : demi_ctx_missing();
+	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
+		return push_slow(qt_out, sockqd, sga, dest_addr, size, false);
+	q = demi_queue_find(&ctx->queues, sockqd);
+	if (demi_unlikely(!q))
+		return push_slow(qt_out, sockqd, sga, dest_addr, size, true);
+	return q->ops->pushto_now(qt_out, q, sga, dest_addr, size);
 }
 
 static inline __attribute__((always_inline)) int pop(demi_qtoken_t *qt_out, int qd, size_t size)
 {
+	struct demi_ctx *ctx = demi_ctx_self;
 	struct demi_queue *q;
-	struct demi_ctx *ctx;
-	struct demi_op *op;
-	int err;
 
-	q = enter_queue(&ctx, qd, &err);
+	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
+		return pop_slow(qt_out, qd, size, false);
+	q = demi_queue_find(&ctx->queues, qd);
 	if (demi_unlikely(!q))
-		return err;
-	if (demi_unlikely(!qt_out || !size))
-		return demi_leave(ctx, -EINVAL);
-	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
-	if (demi_unlikely(!op))
-		return demi_leave(ctx, -ENOMEM);
-	err = q->ops->pop(q, op, size);
-	return leave_started(ctx, op, qt_out, err);
+		return pop_slow(qt_out, qd, size, true);
+	return q->ops->pop_now(qt_out, q, size);
 }
 
 DEMI_PUBLIC int demi_pop(demi_qtoken_t *qt_out, int qd)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/enter.h"
-#include "core/op_inline.h"
+#include "core/instant.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "heap/heap.h"
@@ -40,9 +39,22 @@ int demi_ctx_missing(void)
 	return demi_forked ? EPERM : ENOSYS;
 }
 
-int demi_enter_refused(const struct demi_ctx *ctx)
+int demi_enter_slow(struct demi_ctx *ctx)
 {
-	return ctx ? EDEADLK : demi_ctx_missing();
+	if (!ctx)
+		return demi_ctx_missing();
+	switch (ctx->gate) {
+	case DEMI_GATE_INSTANT + 1:
+		ctx->gate = DEMI_GATE_BUSY;
+		demi_instant_spill(ctx);
+		return 0;
+	case DEMI_GATE_ARMED + 1:
+		ctx->gate = DEMI_GATE_BUSY;
+		return 0;
+	default:
+		ctx->gate--;
+		return EDEADLK;
+	}
 }
 
 int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
@@ -235,6 +247,7 @@ int demi_ctx_create(const struct demi_args *args)
 	if (!ctx)
 		return -ENOMEM;
 	demi_op_ring_init(&ctx->ready);
+	ctx->gate = DEMI_GATE_OPEN;
 	ctx->poll_in = 1;
 	ctx->timer_fd = -1;
 	ctx->spin_ns = first_spin_ns();
@@ -352,7 +365,9 @@ static void drop_results(struct demi_ctx *ctx)
 
 void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 {
-	ctx->busy = true;
+	if (ctx->gate == DEMI_GATE_INSTANT)
+		demi_instant_spill(ctx);
+	ctx->gate = DEMI_GATE_BUSY;
 	demi_ctx_drain(ctx, linger_ms);
 	demi_ctx_report(ctx);
 	drop_results(ctx);

@@ -35,11 +35,34 @@ struct demi_counters {
 #undef DEMI_COUNTER_FIELD
 };
 
+/*
+ * Who is inside the library. A call enters by adding 1, in one instruction, so that a signal handler sees that either
+ * nobody is in or somebody is (core/enter.h).
+ */
+enum demi_gate {
+	DEMI_GATE_OPEN = -1, /* entering gives 0 */
+	DEMI_GATE_BUSY = 0, /* inside a call: a signal handler or a callback must stay out */
+	DEMI_GATE_INSTANT = 1 << 8, /* nobody is in, and ctx->instant is valid */
+	DEMI_GATE_ARMED = 1 << 9, /* nobody is in, and demi_wait_arm() has been called */
+};
+
+/*
+ * The result of the call before, if that was a push or a pop that was done when it returned: most are waited for
+ * next, and never need an operation. Its token is the first free operation's; whatever else happens makes it one
+ * (core/instant.h).
+ */
+struct demi_instant {
+	uint64_t head; /* opcode and descriptor, as they stand in a demi_qresult_t */
+	struct demi_queue *q;
+	void *buf; /* of a pop; else NULL */
+	uint32_t numsegs, len;
+};
+
 struct demi_ctx {
 	/* What every call touches. */
 	struct demi_op_ring ready; /* in the order of completion */
 	uint64_t seq; /* of the next completion */
-	bool busy; /* inside a call: a signal handler or a callback must stay out */
+	int32_t gate; /* enum demi_gate, or more than BUSY while it turns somebody away */
 	bool flush_wanted; /* a backend has put something off */
 	bool spinning; /* the next round follows at once: a backend may let completions gather */
 	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
@@ -47,6 +70,7 @@ struct demi_ctx {
 	uint32_t live_conns; /* connections: for late_entries */
 	struct demi_op_table ops;
 	struct demi_queue_table queues;
+	struct demi_instant instant;
 	size_t push_bytes; /* charged to queued pushes */
 
 	/* demi_wait_any(): where the last result stood in which array */
@@ -128,7 +152,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms);
  */
 void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
 
-/* Tell the counters to demi_args.callback. ctx->busy is set: it is kept out. */
+/* Tell the counters to demi_args.callback. The gate is shut: it is kept out. */
 void demi_ctx_report(struct demi_ctx *ctx);
 
 /* Sleep until a wake fd is readable, a timer is due or @deadline_ns; not at all if something completes meanwhile. */

@@ -3,7 +3,7 @@
 #define DEMI_CORE_ENTER_H
 
 /*
- * How a public call begins and ends. Between the two ctx->busy is set: a signal handler or a callback
+ * How a public call begins and ends. Between the two the gate is DEMI_GATE_BUSY or more: a signal handler or a callback
  * that calls again is answered with EDEADLK, and exit() knows that it interrupted the library.
  */
 
@@ -16,30 +16,69 @@
 
 #define DEMI_PUBLIC __attribute__((visibility("default")))
 
-/* Why the calling thread may not enter @ctx, a positive errno. Kept out of line: nobody is in a hurry here. */
-int demi_enter_refused(const struct demi_ctx *ctx);
+/*
+ * Add 1 to the gate, in one instruction, lest a signal come between. True: it was open, and the caller is in; else
+ * demi_enter_slow() follows.
+ */
+static inline bool demi_gate_enter(struct demi_ctx *ctx)
+{
+#ifdef __x86_64__
+	bool closed;
+
+	__asm__ volatile("addl $1, %0" : "+m"(ctx->gate), "=@ccnz"(closed) : : "memory");
+	return !closed;
+#else
+	return __atomic_add_fetch(&ctx->gate, 1, __ATOMIC_RELAXED) == DEMI_GATE_BUSY;
+#endif
+}
+
+/* The same without a look at what it was. */
+static inline void demi_gate_add(struct demi_ctx *ctx)
+{
+#ifdef __x86_64__
+	__asm__ volatile("addl $1, %0" : "+m"(ctx->gate) : : "memory", "cc");
+#else
+	__atomic_add_fetch(&ctx->gate, 1, __ATOMIC_RELAXED);
+#endif
+}
+
+/*
+ * demi_gate_enter() has returned false, or there is no context. 0: the caller is in after all, as there was only an
+ * instant result (which is an operation like any other now), or the context was armed. Else the positive errno
+ * that the call is to return.
+ */
+int demi_enter_slow(struct demi_ctx *ctx);
 
 /* The calling thread's context; or NULL, and *err is the positive errno that the call is to return. */
 static inline struct demi_ctx *demi_enter(int *err)
 {
 	struct demi_ctx *ctx = demi_ctx_self;
 
-	if (demi_unlikely(!ctx || ctx->busy)) {
-		*err = demi_enter_refused(ctx);
-		return NULL;
+	if (demi_unlikely(!ctx || !demi_gate_enter(ctx))) {
+		*err = demi_enter_slow(ctx);
+		if (*err)
+			return NULL;
 	}
-	ctx->busy = true;
-	atomic_signal_fence(memory_order_seq_cst);
 	return ctx;
+}
+
+/* For who ends the context: is the calling thread inside a call, which a signal has interrupted? */
+static inline bool demi_gate_busy(const struct demi_ctx *ctx)
+{
+	return ctx->gate >= DEMI_GATE_BUSY && ctx->gate < DEMI_GATE_INSTANT;
 }
 
 /* Turns an internal result into the public one: the one place where the sign changes. */
 static inline int demi_leave(struct demi_ctx *ctx, int err)
 {
-	if (demi_unlikely(ctx->armed))
+	int32_t gate = DEMI_GATE_OPEN;
+
+	if (demi_unlikely(ctx->armed)) {
 		demi_ctx_leave_armed(ctx);
+		gate = DEMI_GATE_ARMED;
+	}
 	atomic_signal_fence(memory_order_seq_cst);
-	ctx->busy = false;
+	ctx->gate = gate;
 	return -err;
 }
 

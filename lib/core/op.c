@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/op.h"
-#include "core/op_inline.h"
+#include "core/instant.h"
 
 #include <errno.h>
 #include <string.h>
@@ -71,6 +71,19 @@ struct demi_op *demi_op_alloc(struct demi_ctx *ctx, struct demi_queue *q, demi_o
 void demi_op_release(struct demi_ctx *ctx, struct demi_op *op)
 {
 	demi_op_release_inline(ctx, op);
+}
+
+void demi_instant_spill(struct demi_ctx *ctx)
+{
+	const struct demi_instant *i = &ctx->instant;
+	struct demi_op *op = demi_op_alloc_inline(ctx, i->q, (demi_opcode_t)(uint32_t)i->head);
+
+	if (i->numsegs) {
+		demi_op_set_popped_buf_inline(op, i->buf, i->len);
+	} else {
+		demi_op_set_pushed_inline(op);
+	}
+	demi_op_ready_inline(ctx, op);
 }
 
 void demi_op_set_pushed(struct demi_op *op)

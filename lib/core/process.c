@@ -2,12 +2,12 @@
 /*
  * What happens to contexts when a thread ends, the process forks or exits (design, statement 6).
  *
- * exit() may be called inside a signal handler that interrupted the library: then ctx->busy is set,
+ * exit() may be called inside a signal handler that interrupted the library: then the gate is shut,
  * no structure can be trusted to be whole, and all that is done is to have the kernel reset the
  * connections that have data left. No lock is taken on that path, and nobody is told the counters.
  */
 #include "core/config.h"
-#include "core/ctx.h"
+#include "core/enter.h"
 #include "heap/heap.h"
 
 #include <errno.h>
@@ -32,8 +32,8 @@ static void process_ends(void)
 		return;
 	demi_exiting = true;
 	demi_heap_stop();
-	if (!ctx->busy) {
-		ctx->busy = true;
+	if (!demi_gate_busy(ctx)) {
+		ctx->gate = DEMI_GATE_BUSY;
 		demi_ctx_drain(ctx, demi_config.exit_linger_ms);
 		demi_ctx_report(ctx);
 		return;

@@ -16,6 +16,11 @@ static int no_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_
 	return -EOPNOTSUPP;
 }
 
+static int push_op(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
+{
+	return demi_push_op(qt_out, q, sga, NULL, 0);
+}
+
 static int no_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
 {
 	return -EOPNOTSUPP;
@@ -86,6 +91,9 @@ void demi_queue_ops_fill(struct demi_queue_ops *ops)
 {
 	FILL(push, no_push);
 	FILL(pop, no_pop);
+	FILL(push_now, push_op);
+	FILL(pushto_now, demi_push_op);
+	FILL(pop_now, demi_pop_op);
 	FILL(accept, no_op);
 	FILL(connect, no_connect);
 	FILL(cancel, no_cancel);

@@ -33,6 +33,16 @@ struct demi_queue_ops {
 		    socklen_t tolen);
 	/* @max_bytes is SIZE_MAX for demi_pop(). */
 	int (*pop)(struct demi_queue *q, struct demi_op *op, size_t max_bytes);
+	/*
+	 * The whole of demi_push(), demi_pushto() and demi_pop() behind the look for the queue: the arguments are as
+	 * the application gave them, the caller is inside and leaves, the return value is the public one. For queues
+	 * that can often do without an operation (core/instant.h), or make one faster; everything else, and all that
+	 * they do not expect, is for demi_push_op() and demi_pop_op(), which missing entries stand for.
+	 */
+	int (*push_now)(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga);
+	int (*pushto_now)(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga,
+			  const struct sockaddr *to, socklen_t tolen);
+	int (*pop_now)(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
 	int (*accept)(struct demi_queue *q, struct demi_op *op);
 	int (*connect)(struct demi_queue *q, struct demi_op *op, const struct sockaddr *addr, socklen_t len);
 
@@ -65,7 +75,13 @@ struct demi_queue_ops {
 struct demi_queue {
 	const struct demi_queue_ops *ops;
 	struct demi_ctx *ctx;
-	int32_t qd;
+	union {
+		struct {
+			uint32_t opcode; /* 0: a place for a result's */
+			int32_t qd;
+		};
+		uint64_t head; /* how a demi_qresult_t begins, but for the opcode */
+	};
 	uint32_t holds;
 	bool closed;
 	bool reset; /* do not drain: the program ends in a signal handler, or linger is 0 */
@@ -81,6 +97,11 @@ struct demi_queue_table {
 	uint32_t free; /* head of the free list, 0 for none */
 	uint32_t open; /* queues that exist, closed ones with holds included */
 };
+
+/* A push (@to NULL: demi_push()) and a pop by an operation: ops->push, ops->pop. See there: push_now. */
+int demi_push_op(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga, const struct sockaddr *to,
+		 socklen_t tolen);
+int demi_pop_op(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
 
 /* Give every missing entry its "not supported" function. Called once for each table. */
 void demi_queue_ops_fill(struct demi_queue_ops *ops);

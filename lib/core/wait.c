@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* demi_wait() and its relatives: what each looks for. */
 #include "core/wait.h"
-#include "core/enter.h"
-#include "core/op_inline.h"
+#include "core/instant.h"
 #include "core/poll.h"
 #include "core/log.h"
 
@@ -93,23 +92,61 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 	return demi_leave(ctx, 0);
 }
 
+/* What goes with every wait, after an instant result was taken: other queues' turn, and what was put off. */
+static __attribute__((noinline)) int instant_rest(struct demi_ctx *ctx)
+{
+	ctx->gate = DEMI_GATE_BUSY;
+	if (!ctx->poll_in)
+		demi_wait_turn(ctx);
+	else if (demi_op_ring_empty(&ctx->ready))
+		demi_ctx_flush(ctx);
+	return demi_leave(ctx, 0);
+}
+
+/* The gate is shut: by this call, unless demi_enter_slow() says otherwise. */
+static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_qtoken_t qt,
+						  const struct timespec *timeout, struct demi_ctx *ctx)
+{
+	struct demi_op *op;
+	int err;
+
+	if (demi_unlikely(ctx->gate != DEMI_GATE_BUSY)) {
+		err = demi_enter_slow(ctx);
+		if (err)
+			return err;
+	}
+	op = demi_op_lookup(&ctx->ops, qt);
+	if (demi_likely(op && !timeout && qr_out)) {
+		if (op->state == DEMI_OP_PENDING)
+			return wait_pending(ctx, qr_out, op, NULL);
+		if (op->state == DEMI_OP_READY && --ctx->poll_in) {
+			consume(ctx, op, qr_out);
+			return demi_leave(ctx, 0);
+		}
+	}
+	return wait_slow(ctx, qr_out, op, timeout);
+}
+
+/* Usually what the call before was about: core/instant.h. */
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
 {
 	struct demi_ctx *ctx = demi_ctx_self;
-	struct demi_op *op;
 
-	if (demi_unlikely(!ctx || ctx->busy))
-		return demi_enter_refused(ctx);
-	ctx->busy = true;
+	if (demi_unlikely(!ctx))
+		return demi_ctx_missing();
+	demi_gate_add(ctx);
+	if (ctx->gate != DEMI_GATE_INSTANT + 1)
+		return wait_entered(qr_out, qt, timeout, ctx);
+	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out))
+		return wait_entered(qr_out, qt, timeout, ctx);
+	demi_instant_take(ctx, qr_out, qt);
+	if (demi_unlikely(--ctx->poll_in == 0))
+		return instant_rest(ctx);
+	if (demi_unlikely(ctx->flush_wanted))
+		return instant_rest(ctx);
 	atomic_signal_fence(memory_order_seq_cst);
-	op = demi_op_lookup(&ctx->ops, qt);
-	if (demi_unlikely(!op || op->state != DEMI_OP_READY || timeout || !qr_out || --ctx->poll_in == 0)) {
-		if (op && op->state == DEMI_OP_PENDING && !timeout && qr_out)
-			return wait_pending(ctx, qr_out, op, NULL);
-		return wait_slow(ctx, qr_out, op, timeout);
-	}
-	consume(ctx, op, qr_out);
-	return demi_leave(ctx, 0);
+	ctx->gate = DEMI_GATE_OPEN;
+	return 0;
 }
 
 /* ---- any, some ---- */

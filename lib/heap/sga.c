@@ -79,10 +79,11 @@ static __attribute__((noinline)) int free_any(demi_sgarray_t *sga)
 
 DEMI_PUBLIC int demi_sgafree(demi_sgarray_t *sga)
 {
-	if (__builtin_expect(!sga || sga->sga_numsegs != 1 || !sga->sga_segs[0].sgaseg_buf, 0))
+	/* a segment without a buffer is not in the heap */
+	if (__builtin_expect(!sga || sga->sga_numsegs != 1, 0))
 		return free_any(sga);
-	if (demi_object_free(sga->sga_segs[0].sgaseg_buf, false))
-		return EINVAL;
+	if (__builtin_expect(!demi_object_give_cached(sga->sga_segs[0].sgaseg_buf, false), 0))
+		return free_any(sga);
 	memset(sga, 0, sizeof(*sga));
 	return 0;
 }

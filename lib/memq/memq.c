@@ -12,9 +12,9 @@
  */
 #include "memq/memq.h"
 #include "core/config.h"
-#include "core/enter.h"
-#include "core/op_inline.h"
-#include "heap/heap.h"
+#include "core/copy.h"
+#include "core/instant.h"
+#include "heap/object.h"
 
 #include <demi/sga.h>
 #include <demi/sockopt.h>
@@ -58,7 +58,8 @@ struct memq {
 	_Atomic(uint8_t) max_segs; /* of one pop; a push reads it before it takes the lock */
 	uint32_t refs; /* descriptors */
 	struct memq_seg *ring; /* capacity is a power of two or 0 */
-	uint32_t cap, head, count; /* in segments */
+	uint32_t cap, mask, head, tail; /* in segments; mask is cap - 1, head and tail run on */
+	uint32_t quick; /* how many may be there after a push that looks at nothing else: see quick_update() */
 	/*
 	 * What the elements are charged to, and its limit: the context while one alone knows the queue, the
 	 * queue itself afterwards, for who pushed an element is not who pops it.
@@ -104,6 +105,17 @@ static inline void memq_lock(struct demi_ctx *ctx, struct memq *m)
 	pthread_mutex_lock(&m->lock);
 	if (atomic_load_explicit(&ctx->inbox, memory_order_relaxed))
 		demi_ctx_drain_inbox(ctx);
+}
+
+static inline uint32_t memq_count(const struct memq *m)
+{
+	return m->tail - m->head;
+}
+
+/* One of these has changed: ring, shared, ended, pops. Not for the short ways: locked, ended, or waited for. */
+static inline void quick_update(struct memq *m)
+{
+	m->quick = m->shared || m->ended || m->pops.head ? 0 : m->cap;
 }
 
 static inline void memq_unlock(struct memq *m)
@@ -193,18 +205,21 @@ static int ring_grow(struct memq *m)
 
 	if (!ring)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < m->count; i++)
-		ring[i] = m->ring[(m->head + i) & (m->cap - 1)];
+	for (uint32_t i = 0; i < memq_count(m); i++)
+		ring[i] = m->ring[(m->head + i) & m->mask];
 	free(m->ring);
 	m->ring = ring;
 	m->cap = cap;
+	m->mask = cap - 1;
+	m->tail = memq_count(m);
 	m->head = 0;
+	quick_update(m);
 	return 0;
 }
 
 static inline struct memq_seg *ring_at(struct memq *m, uint32_t i)
 {
-	return &m->ring[(m->head + i) & (m->cap - 1)];
+	return &m->ring[(m->head + i) & m->mask];
 }
 
 /* ---- push and pop, under the lock ---- */
@@ -249,6 +264,7 @@ static bool give_to_waiter(struct demi_ctx *ctx, struct memq *m, const struct me
 	struct demi_op *op;
 
 	while ((op = demi_op_list_take(&m->pops))) {
+		quick_update(m);
 		if (elem->bytes > op->priv.u64[0]) {
 			refuse(ctx, op, EMSGSIZE);
 			continue;
@@ -270,43 +286,13 @@ static inline int enqueue(struct demi_ctx *ctx, struct memq *m, const struct mem
 		return 0;
 	if (charge > m->limit - *m->charged)
 		return -ENOBUFS;
-	if (m->cap - m->count < elem->n && ring_grow(m))
+	if (m->cap - memq_count(m) < elem->n && ring_grow(m))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < elem->n; i++)
-		*ring_at(m, m->count + i) = elem->segs[i];
-	m->count += elem->n;
+		*ring_at(m, memq_count(m) + i) = elem->segs[i];
+	m->tail += elem->n;
 	*m->charged += charge;
 	return 0;
-}
-
-/* memcpy() out of line: knowing that @len is small, compilers put in a string instruction that is slower. */
-static inline void copy_small(void *to, const void *from, size_t len)
-{
-	__asm__("" : "+r"(len));
-	memcpy(to, from, len);
-}
-
-/* The usual case on its own: one small segment, nobody waits, no lock. false: it is not so. */
-static inline bool push_small(struct memq *m, const demi_sgarray_t *sga)
-{
-	uint32_t len = sga->sga_segs[0].sgaseg_len;
-	struct memq_seg *seg;
-	void *buf;
-
-	if (demi_unlikely(sga->sga_numsegs != 1 || len - 1 >= COPY_BELOW - 1 || m->shared || m->ended || m->pops.head ||
-			  m->count == m->cap || memq_charge(len, 1) > m->limit - *m->charged))
-		return false;
-	buf = demi_heap_alloc(len);
-	if (demi_unlikely(!buf))
-		return false;
-	seg = ring_at(m, m->count++);
-	seg->buf = buf;
-	seg->more = 0;
-	len = sga->sga_segs[0].sgaseg_len;
-	seg->len = len;
-	*m->charged += memq_charge(len, 1);
-	copy_small(buf, sga->sga_segs[0].sgaseg_buf, len);
-	return true;
 }
 
 static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq *m, const demi_sgarray_t *sga)
@@ -328,20 +314,50 @@ static __attribute__((noinline)) int push_any(struct demi_ctx *ctx, struct memq 
 static int memq_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
 		     socklen_t tolen)
 {
-	struct memq *m = memq_of(q);
-	int err = 0;
+	int err;
 
 	if (demi_unlikely(to != NULL))
 		return -EOPNOTSUPP;
-	if (push_small(m, sga))
-		q->ctx->count.copied_bytes += sga->sga_segs[0].sgaseg_len;
-	else
-		err = push_any(q->ctx, m, sga);
+	err = push_any(q->ctx, memq_of(q), sga);
 	if (demi_unlikely(err))
 		return err;
-	demi_op_set_pushed_inline(op);
-	demi_op_ready_inline(q->ctx, op);
+	demi_op_complete(op);
 	return 0;
+}
+
+/* The usual push: one short segment, nobody waits, no lock, an object at hand. */
+static int memq_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
+{
+	struct demi_ctx *ctx = q->ctx;
+	struct memq *m = memq_of(q);
+	struct demi_slot *slot;
+	struct memq_seg *seg;
+	const void *from;
+	size_t *charged;
+	uint32_t len;
+
+	if (demi_unlikely(!qt_out || !sga || sga->sga_numsegs != 1))
+		goto other;
+	from = sga->sga_segs[0].sgaseg_buf;
+	len = sga->sga_segs[0].sgaseg_len;
+	if (demi_unlikely(len - 1 >= DEMI_COPY_SHORT || !from || memq_count(m) >= m->quick))
+		goto other;
+	charged = m->charged;
+	if (demi_unlikely(memq_charge(len, 1) > m->limit - *charged || !demi_instant_possible(ctx)))
+		goto other;
+	slot = demi_object_take_cached(len);
+	if (demi_unlikely(!slot))
+		goto other;
+	*charged += memq_charge(len, 1);
+	seg = &m->ring[m->tail++ & m->mask];
+	seg->buf = slot->p;
+	seg->len = len;
+	seg->more = 0;
+	demi_copy_short(slot->p, from, len);
+	ctx->count.copied_bytes += len;
+	return demi_instant_pushed(ctx, qt_out, q);
+other:
+	return demi_push_op(qt_out, q, sga, NULL, 0);
 }
 
 /* Give the oldest element, of several segments or too large, to @op. */
@@ -361,7 +377,6 @@ static __attribute__((noinline)) void take_any(struct demi_ctx *ctx, struct memq
 		return;
 	}
 	m->head += n;
-	m->count -= n;
 	*m->charged -= memq_charge(bytes, n);
 	set_popped(op, segs, n);
 	finish(ctx, op);
@@ -376,7 +391,6 @@ static inline void take(struct demi_ctx *ctx, struct memq *m, struct demi_op *op
 		return;
 	}
 	m->head++;
-	m->count--;
 	*m->charged -= memq_charge(seg->len, 1);
 	demi_op_set_popped_buf_inline(op, seg->buf, seg->len);
 	demi_op_ready_inline(ctx, op);
@@ -387,7 +401,7 @@ static __attribute__((noinline)) int pop_any(struct demi_queue *q, struct demi_o
 	struct memq *m = memq_of(q);
 
 	memq_lock(q->ctx, m);
-	if (m->count) {
+	if (memq_count(m)) {
 		take(q->ctx, m, op, max_bytes);
 	} else if (m->ended) {
 		demi_op_complete_eof(op);
@@ -395,6 +409,7 @@ static __attribute__((noinline)) int pop_any(struct demi_queue *q, struct demi_o
 		op->flags = OP_WAITING;
 		op->priv.u64[0] = max_bytes;
 		demi_op_list_add(&m->pops, op);
+		quick_update(m);
 	}
 	memq_unlock(m);
 	return 0;
@@ -404,10 +419,32 @@ static int memq_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
 {
 	struct memq *m = memq_of(q);
 
-	if (demi_unlikely(m->shared || !m->count))
+	if (demi_unlikely(m->shared || !memq_count(m)))
 		return pop_any(q, op, max_bytes);
 	take(q->ctx, m, op, max_bytes);
 	return 0;
+}
+
+/* The usual pop: an element of one segment is there, no lock. */
+static int memq_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
+{
+	struct demi_ctx *ctx = q->ctx;
+	struct memq *m = memq_of(q);
+	const struct memq_seg *seg;
+	uint32_t len;
+	void *buf;
+
+	if (demi_unlikely(m->shared || !memq_count(m) || !qt_out || !demi_instant_possible(ctx)))
+		return demi_pop_op(qt_out, q, max_bytes);
+	seg = ring_at(m, 0);
+	len = seg->len;
+	buf = seg->buf;
+	/* also if there is nothing in it: it may be that nothing is asked for, and that is an error */
+	if (demi_unlikely(seg->more || (size_t)len - 1 >= max_bytes))
+		return demi_pop_op(qt_out, q, max_bytes);
+	m->head++;
+	*m->charged += 0 - memq_charge(len, 1);
+	return demi_instant_popped(ctx, qt_out, q, buf, len);
 }
 
 static int memq_cancel(struct demi_queue *q, struct demi_op *op)
@@ -418,6 +455,7 @@ static int memq_cancel(struct demi_queue *q, struct demi_op *op)
 	memq_lock(q->ctx, m);
 	if (op->flags & OP_WAITING) {
 		demi_op_list_del(&m->pops, op);
+		quick_update(m);
 		refuse(q->ctx, op, ECANCELED);
 		err = 0;
 	}
@@ -427,20 +465,20 @@ static int memq_cancel(struct demi_queue *q, struct demi_op *op)
 
 static uint32_t drop_all(struct memq *m)
 {
-	uint32_t n = m->count;
+	uint32_t n = memq_count(m);
 
 	for (uint32_t i = 0; i < n; i++) {
 		*m->charged -= memq_charge(ring_at(m, i)->len, 1);
 		drop_segs(ring_at(m, i), 1);
 	}
-	m->count = 0;
+	m->head = m->tail;
 	return n;
 }
 
 /* From now on the queue pays for itself. */
 static void charge_self(struct memq *m)
 {
-	for (uint32_t i = 0; i < m->count; i++)
+	for (uint32_t i = 0; i < memq_count(m); i++)
 		m->own += memq_charge(ring_at(m, i)->len, 1);
 	*m->charged -= m->own;
 	m->charged = &m->own;
@@ -454,6 +492,7 @@ static int memq_shutdown(struct demi_queue *q, int how)
 
 	memq_lock(q->ctx, m);
 	m->ended = true;
+	quick_update(m);
 	while ((op = demi_op_list_take(&m->pops))) {
 		demi_op_set_popped_buf(op, NULL, 0);
 		finish(q->ctx, op);
@@ -555,6 +594,7 @@ static void memq_close(struct demi_queue *q)
 			refuse(q->ctx, op, ECANCELED);
 		}
 	}
+	quick_update(m);
 	memq_unlock(m);
 	demi_queue_put(q);
 }
@@ -585,6 +625,7 @@ static int set_exported(struct memq *m)
 	exported = m;
 	charge_self(m);
 	m->shared = true;
+	quick_update(m);
 	return 0;
 }
 
@@ -610,6 +651,8 @@ static struct demi_queue_ops memq_ops = {
 	.name = "memq",
 	.push = memq_push,
 	.pop = memq_pop,
+	.push_now = memq_push_now,
+	.pop_now = memq_pop_now,
 	.cancel = memq_cancel,
 	.shutdown = memq_shutdown,
 	.setsockopt = memq_setsockopt,

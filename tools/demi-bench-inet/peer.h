@@ -15,7 +15,7 @@ void peer_tcp(struct memdev *m);
 /* The connection is established: from now on the peer sends, when it is answered or @always. */
 void peer_tcp_go(struct memdev *m, bool always);
 
-/* The last packet that was sent to the peer has the bytes that it had sent, the right addresses, ports, numbers, sums. */
+/* The last packet that reached the peer is what it had sent, turned round: addresses, ports, numbers, sums. */
 bool peer_udp_answered(const struct memdev *m);
 bool peer_tcp_answered(const struct memdev *m);
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_CORE_INSTANT_H
+#define DEMI_CORE_INSTANT_H
+
+/*
+ * Results that are there when the call that asked for them returns. The call leaves the result in ctx->instant, and the
+ * first operation of the free list where it is, whose token it gives out; demi_wait() for that token takes it from
+ * there. Every other call finds the gate at DEMI_GATE_INSTANT and first makes an operation of it (demi_enter_slow()):
+ * inside a call there is never an instant result, and nobody but these three places knows of them.
+ */
+
+#include "core/enter.h"
+#include "core/op_inline.h"
+
+/* Can the call that has just entered end with demi_instant_...()? Then it allocates no operation. */
+static inline bool demi_instant_possible(const struct demi_ctx *ctx)
+{
+	return demi_likely(ctx->ops.free != NULL);
+}
+
+static inline int demi_instant_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q,
+				     demi_opcode_t opcode, void *buf, uint32_t numsegs, uint32_t len)
+{
+	struct demi_instant *i = &ctx->instant;
+
+	i->head = q->head + opcode;
+	i->q = q;
+	i->buf = buf;
+	i->numsegs = numsegs;
+	i->len = len;
+	*qt_out = ctx->ops.free->token;
+	atomic_signal_fence(memory_order_seq_cst);
+	ctx->gate = DEMI_GATE_INSTANT;
+	return 0;
+}
+
+/* The push is done: instead of completing an operation and demi_leave(). */
+static inline int demi_instant_pushed(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q)
+{
+	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_PUSH, NULL, 0, 0);
+}
+
+static inline int demi_instant_popped(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q, void *buf,
+				      uint32_t len)
+{
+	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_POP, buf, 1, len);
+}
+
+/* Its token, which is the one to be given out next. */
+static inline demi_qtoken_t demi_instant_token(const struct demi_ctx *ctx)
+{
+	return ctx->ops.free->token;
+}
+
+/* The one that has just been waited for: its result goes out, its token is used up. */
+static inline void demi_instant_take(struct demi_ctx *ctx, demi_qresult_t *qr, demi_qtoken_t token)
+{
+	const struct demi_instant i = ctx->instant;
+	demi_sgarray_t *sga = &qr->qr_value.sga;
+
+	memcpy((void *)qr, &i.head, sizeof(i.head)); /* qr_opcode, qr_qd */
+	qr->qr_qt = token;
+	qr->qr_ret = 0;
+	sga->sga_buf = i.buf;
+	sga->sga_numsegs = i.numsegs;
+	sga->sga_segs[0].sgaseg_buf = i.buf;
+	sga->sga_segs[0].sgaseg_len = i.len;
+	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
+	ctx->ops.free->token += DEMI_OP_SLOTS;
+}
+
+/* Make it an operation that is ready. The caller is inside. */
+void demi_instant_spill(struct demi_ctx *ctx);
+
+#endif /* DEMI_CORE_INSTANT_H */
