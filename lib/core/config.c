@@ -71,6 +71,13 @@ static const struct option_word log_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_word dad_words[] = {
+	{ "optimistic", DEMI_INET_DAD_OPTIMISTIC },
+	{ "on", DEMI_INET_DAD_ON },
+	{ "off", DEMI_INET_DAD_OFF },
+	{ NULL, 0 },
+};
+
 static const struct option_word bool_words[] = {
 	{ "on", 1 },	{ "true", 1 }, { "yes", 1 }, { "1", 1 },  { "off", 0 },
 	{ "false", 0 }, { "no", 0 },   { "0", 0 },   { NULL, 0 },
@@ -117,6 +124,19 @@ static const struct option options[] = {
 
 	/* Demikernel's name of dpdk_args, in YAML only. */
 	{ DPDK, "eal_init", OPTION_ARGS, AT(dpdk_args), 0, ROOM(dpdk_args), NULL, NULL, "the arguments of DPDK's EAL" },
+	{ "demi", "inet_addr", OPTION_TEXT, AT(inet_addr), 0, ROOM(inet_addr), NULL, NULL,
+	  "own addresses on devices of layer 2" },
+	{ "demi", "inet_gateway", OPTION_TEXT, AT(inet_gateway), 0, ROOM(inet_gateway), NULL, NULL,
+	  "routers of devices of layer 2" },
+	{ "demi", "inet_mtu", OPTION_U32, AT(inet_mtu), 0, 65535, "0", NULL,
+	  "bytes of the longest IP packet on devices of layer 2, 0: the device's" },
+	{ "demi", "inet_dad", OPTION_WORD, AT(inet_dad), 0, 0, "optimistic", dad_words,
+	  "whether others are asked for an address before it is used" },
+
+	/* Demikernel's own names of the same */
+	{ "demikernel", "local_ipv4_addr", OPTION_TEXT, AT(inet_addr), 0, ROOM(inet_addr), NULL, NULL,
+	  "own address, all others being neighbours" },
+	{ "inetstack_config", "mtu", OPTION_U32, AT(inet_mtu), 0, 65535, NULL, NULL, "see inet_mtu" },
 
 	/* Demikernel's: defaults of new TCP sockets, in YAML only. */
 	{ TCP, "nodelay", OPTION_BOOL, AT(tcp_nodelay), 0, 0, "on", NULL, "TCP_NODELAY" },
@@ -398,6 +418,23 @@ static int set_from_arguments(struct demi_config *c, const struct demi_args *arg
 	return rc;
 }
 
+/* Demikernel has no prefix lengths: everybody is a neighbour. What was set under this library's names stays. */
+static int load_inet(struct demi_config *c, struct demi_config_yaml *y)
+{
+	size_t len;
+	int rc = 0;
+
+	if (!*c->inet_addr) {
+		rc = demi_config_yaml_section(y, c, "demikernel", true);
+		len = strlen(c->inet_addr);
+		if (!rc && len && !strchr(c->inet_addr, '/') && len + 3 <= ROOM(inet_addr))
+			memcpy(c->inet_addr + len, "/0", 3);
+	}
+	if (!rc && !c->inet_mtu)
+		rc = demi_config_yaml_section(y, c, "inetstack_config", true);
+	return rc;
+}
+
 /* Demikernel's own sections are read last: which of them matters depends on the backend. */
 static int load(struct demi_config *c, const struct demi_args *args)
 {
@@ -418,6 +455,8 @@ static int load(struct demi_config *c, const struct demi_args *args)
 		rc = demi_config_yaml_section(y, c, DPDK, true);
 	if (!rc && y && c->backend != DEMI_BACKEND_MEMQ)
 		rc = demi_config_yaml_section(y, c, TCP, true);
+	if (!rc && y && (c->backend == DEMI_BACKEND_DPDK || c->backend == DEMI_BACKEND_XSK))
+		rc = load_inet(c, y);
 	demi_config_yaml_close(y);
 	return rc;
 }

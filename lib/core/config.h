@@ -28,6 +28,12 @@ enum demi_engine {
 	DEMI_ENGINE_EPOLL,
 };
 
+enum demi_inet_dad {
+	DEMI_INET_DAD_OPTIMISTIC, /* an address is used while others are still asked (RFC 4429) */
+	DEMI_INET_DAD_ON,
+	DEMI_INET_DAD_OFF,
+};
+
 struct demi_config {
 	enum demi_log_level log; /* DEMI_LOG */
 	enum demi_backend_kind backend; /* DEMI_LIBOS, LIBOS */
@@ -43,6 +49,11 @@ struct demi_config {
 	char dpdk_args[1024]; /* DEMI_DPDK_ARGS, Demikernel's dpdk.eal_init: words, one a line */
 	char dpdk_port[128]; /* DEMI_DPDK_PORT: names or numbers, commas between them; empty: any */
 	uint32_t dpdk_rx_ring, dpdk_tx_ring; /* DEMI_DPDK_RX_RING, DEMI_DPDK_TX_RING: 0: the device's choice */
+	/* devices of layer 2: lib/ether */
+	char inet_addr[256]; /* DEMI_INET_ADDR: addresses with prefix lengths, auto */
+	char inet_gateway[256]; /* DEMI_INET_GATEWAY */
+	uint32_t inet_mtu; /* DEMI_INET_MTU: 0: the device's */
+	enum demi_inet_dad inet_dad; /* DEMI_INET_DAD */
 	/* of Demikernel's YAML, section tcp_socket_options: defaults of new TCP sockets */
 	bool tcp_nodelay;
 	bool tcp_keepalive;

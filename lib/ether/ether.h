@@ -4,9 +4,9 @@
 
 /*
  * An L3 packet device made of an L2 one: everything that the kernel does for a flow queue, done here. Addresses,
- * routes and the MTU come from the configuration (DEMI_INET_ADDR, DEMI_INET_GATEWAY, DEMI_INET_MTU, …) and from router
- * advertisements; neighbours from ARP and neighbour discovery. It is deterministic like the stack: frames, calls,
- * secrets and the clock go in, frames come out.
+ * routes and the MTU come from the configuration (DEMI_INET_ADDR, DEMI_INET_GATEWAY, DEMI_INET_MTU, …) and from
+ * router advertisements; neighbours from ARP and neighbour discovery. It is deterministic like the stack: frames,
+ * calls, secrets and the clock go in, frames come out.
  *
  * What the L2 device owes (beside pktdev.h):
  *
