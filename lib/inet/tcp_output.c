@@ -446,6 +446,8 @@ void demi_tcp_output(struct demi_tcp *t)
 			t->stuck_ns = t->s.in->now_ns;
 			demi_tcp_xmit_at(t, DEMI_TCP_XMIT_RTO, t->s.in->now_ns + (uint64_t)t->rto_us * 1000);
 		}
+		if (t->state == DEMI_TCP_SYN_RCVD && t->ack_now) /* a challenge: RFC 5961 3.2, 4.2 */
+			demi_tcp_send_ack(t);
 		return;
 	}
 	if (__builtin_expect(t->late_start, 0))

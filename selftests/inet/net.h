@@ -16,7 +16,7 @@
 #include "inet/sock.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 
 #define NET_BUF 2048
 #define NET_MS 1000000ULL

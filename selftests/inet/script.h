@@ -52,6 +52,8 @@ static uint8_t last_packet[66000];
 static const char *script_line;
 static int script_cases;
 static uint32_t script_win = 65535; /* that the peer offers when it has connected */
+static bool script_six; /* the whole program's cases are over IPv6 */
+static uint8_t peer6_addr[16] = { 0xfd, [15] = PEER_HOST };
 
 #define SCRIPT_FAIL(...)                                                                                               \
 	do {                                                                                                           \
@@ -217,13 +219,18 @@ static inline uint32_t build_opts(const struct seg *g, uint8_t *o)
 	return n;
 }
 
-static inline uint32_t build_seg(const struct seg *g, uint8_t *p)
+/* The IP header; its length. */
+static inline uint32_t build_ip(const struct seg *g, uint8_t *p)
 {
-	uint32_t olen, len;
-
-	memset(p, 0, 100);
-	olen = build_opts(g, p + 40);
-	len = 40 + olen + g->len;
+	if (script_six) {
+		p[0] = 0x60;
+		p[1] = g->ce ? 0x30 : 0;
+		p[6] = 6;
+		p[7] = 64;
+		memcpy(p + 8, peer6_addr, 16);
+		memcpy(p + 24, sn->addr6, 16);
+		return 40;
+	}
 	p[0] = 0x45;
 	p[1] = g->ce ? 3 : 0;
 	p[6] = 0x40;
@@ -231,15 +238,27 @@ static inline uint32_t build_seg(const struct seg *g, uint8_t *p)
 	p[9] = 6;
 	put32(p + 12, 0x0a000000U | PEER_HOST);
 	put32(p + 16, sn->addr4);
-	put16(p + 20, PEER_PORT);
-	put16(p + 22, stack_port);
-	put32(p + 24, PEER_ISN + g->seq);
-	put32(p + 28, g->flags & 16 ? iss + g->ack : 0);
-	p[32] = (uint8_t)((20 + olen) << 2);
-	p[33] = g->flags;
-	put16(p + 34, g->has_win ? g->win : 65535);
+	return 20;
+}
+
+static inline uint32_t build_seg(const struct seg *g, uint8_t *p)
+{
+	uint32_t olen, len;
+	uint8_t *h;
+
+	memset(p, 0, 120);
+	h = p + build_ip(g, p);
+	olen = build_opts(g, h + 20);
+	len = (uint32_t)(h - p) + 20 + olen + g->len;
+	put16(h, PEER_PORT);
+	put16(h + 2, stack_port);
+	put32(h + 4, PEER_ISN + g->seq);
+	put32(h + 8, g->flags & 16 ? iss + g->ack : 0);
+	h[12] = (uint8_t)((20 + olen) << 2);
+	h[13] = g->flags;
+	put16(h + 14, g->has_win ? g->win : 65535);
 	for (uint32_t i = 0; i < g->len; i++)
-		p[40 + olen + i] = script_byte(g->seq + !!(g->flags & 2) + i);
+		h[20 + olen + i] = script_byte(g->seq + !!(g->flags & 2) + i);
 	set_sums(p, len);
 	return len;
 }
@@ -313,7 +332,7 @@ static inline void read_seg(struct seg *g, const struct packet *p)
 	g->ack = get32(h + 8) - PEER_ISN;
 	g->len = p->len - off - hdr;
 	g->win = get16(h + 14);
-	g->ce = (p->data[1] & 3) != 0; /* out: ECN-capable */
+	g->ce = off == 20 ? p->data[1] & 3 : p->data[1] & 0x30; /* out: ECN-capable */
 	read_opts(g, h + 20, hdr - 20);
 	if (g->ts && !ts_known) {
 		ts_known = true;
@@ -418,11 +437,44 @@ static inline void quiet_line(const char *line, uint64_t us)
 	none_line(line);
 }
 
+/* The same with numbers that are worked out. */
+static inline __attribute__((format(printf, 3, 4))) void formatted(void (*fn)(const char *, const char *),
+								   const char *line, const char *fmt, ...)
+{
+	char s[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s, sizeof(s), fmt, ap);
+	va_end(ap);
+	fn(line, s);
+}
+
+/* @n segments of 1000 bytes, the first with number @seq; PSH says that nothing waits behind. */
+static inline void out_full_line(const char *line, uint32_t seq, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		formatted(out_line, line, ". %u+1000 ack 1", seq + 1000 * i);
+}
+
+/* What has been sent is not of interest. */
+static inline void out_any(void)
+{
+	struct packet *p;
+
+	node_pump(sn);
+	while ((p = node_take(sn)))
+		free(p);
+}
+
 #define LINE2(n) #n
 #define LINE1(n) LINE2(n)
 #define LINE __FILE__ ":" LINE1(__LINE__)
 #define in(s) in_line(LINE, s)
 #define out(s) out_line(LINE, s)
+#define inf(...) formatted(in_line, LINE, __VA_ARGS__)
+#define outf(...) formatted(out_line, LINE, __VA_ARGS__)
+#define out_full(seq, n) out_full_line(LINE, seq, n)
 #define none() none_line(LINE)
 #define pass(ms) pass_us((ms)*1000ULL)
 #define quiet(ms) quiet_line(LINE, (ms)*1000ULL)
@@ -431,9 +483,6 @@ static inline void quiet_line(const char *line, uint64_t us)
 
 static inline void script_begin(void)
 {
-	struct packet *p;
-
-	(void)p;
 	sn = node_new(1, 0, 1500);
 	stack_port = STACK_PORT;
 	ts_known = peer_ts_on = false;
@@ -489,7 +538,7 @@ static int script_listener;
 /* A listener on port 80; options may be set before the peer calls. */
 static inline int listening(void)
 {
-	script_listener = node_listen(sn, AF_INET, STACK_PORT, 8);
+	script_listener = node_listen(sn, script_six ? AF_INET6 : AF_INET, STACK_PORT, 8);
 	return script_listener;
 }
 
@@ -565,17 +614,39 @@ static inline void set_int(int qd, int level, int name, int v)
 	OK(demi_setsockopt(qd, level, name, &v, sizeof(v)));
 }
 
+static inline struct tcp_info info_of(int qd)
+{
+	socklen_t len = sizeof(struct tcp_info);
+	struct tcp_info i;
+
+	memset(&i, 0, sizeof(i));
+	OK(demi_getsockopt(qd, IPPROTO_TCP, TCP_INFO, &i, &len));
+	CHECK_EQ(len, sizeof(i));
+	return i;
+}
+
+/* The peer as an address to connect to. */
+static inline int script_connect(demi_qtoken_t *qt)
+{
+	struct sockaddr_in a4 = addr4(0x0a000000U | PEER_HOST, PEER_PORT);
+	struct sockaddr_in6 a6 = addr6(peer6_addr, PEER_PORT);
+	int qd = node_socket(sn, script_six ? AF_INET6 : AF_INET);
+
+	if (script_six)
+		OK(demi_connect(qt, qd, (struct sockaddr *)&a6, sizeof(a6)));
+	else
+		OK(demi_connect(qt, qd, (struct sockaddr *)&a4, sizeof(a4)));
+	return qd;
+}
+
 /* Closed with a reset, whatever its state: the end of cases that are about something else. */
 static inline void reset_close(int qd)
 {
 	struct linger l = { 1, 0 };
-	struct packet *p;
 
 	OK(demi_setsockopt(qd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
 	OK(demi_close(qd));
-	node_pump(sn);
-	while ((p = node_take(sn)))
-		free(p);
+	out_any();
 }
 
 #endif /* DEMI_SELFTESTS_INET_SCRIPT_H */
