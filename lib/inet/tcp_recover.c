@@ -278,14 +278,18 @@ static void ece_input(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 
 void demi_tcp_recover(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 {
+	bool left = false;
+
 	if (t->tlp_out)
 		tlp_input(t, d);
 	if (all_needless(t, d) && t->recovery >= DEMI_TCP_RECOVERY)
 		undo(t);
 	if (t->recovery == DEMI_TCP_LOSS)
 		frto_input(t, d);
-	if (t->recovery != DEMI_TCP_OPEN && seq_leq(t->recover, t->snd_una) && d->acked)
+	if (t->recovery != DEMI_TCP_OPEN && seq_leq(t->recover, t->snd_una) && d->acked) {
 		leave(t);
+		left = true;
+	}
 	if (t->sack_ok)
 		demi_tcp_rack_detect(t);
 	else
@@ -296,6 +300,6 @@ void demi_tcp_recover(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 		ece_input(t, d);
 	if (t->recovery == DEMI_TCP_RECOVERY || t->recovery == DEMI_TCP_CWR)
 		prr(t, d);
-	else if (d->acked && t->cwnd_limited && !t->frto_new)
+	else if (d->acked && t->cwnd_limited && !t->frto_new && !left) /* RFC 6582 3.2 (3): the end only sets it */
 		demi_tcp_cwnd_grow(t, d->acked, d->rtt_us);
 }
