@@ -42,8 +42,11 @@ void demi_tcp_acked_fast(struct demi_tcp *t, uint32_t ack)
 		demi_tcp_rack_delivered(t, rec);
 		demi_tcp_rec_del(t, rec);
 	}
-	if (rec && seq_lt(rec->seq, ack))
+	if (rec && seq_lt(rec->seq, ack)) {
+		if (rec->flags & DEMI_TCP_REC_RETRANS) /* before an undo */
+			t->retrans_out -= ack - rec->seq;
 		rec->seq = ack;
+	}
 	advance(t, ack);
 	if (rtt_ns) {
 		demi_tcp_rtt_sample(t, rtt_ns);

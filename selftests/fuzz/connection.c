@@ -14,6 +14,7 @@ static struct watch wire;
 static int qd, listener;
 static bool closed, framed;
 static uint32_t pushed, got; /* bytes of the two streams */
+static uint32_t irs; /* the peer's initial number, where the input has chosen it */
 static demi_qtoken_t pops[16], pushes[16];
 static uint32_t npops, npushes;
 static uint32_t fins[32], nfins; /* where the peer's FINs were */
@@ -55,6 +56,7 @@ static void note_end(uint32_t ack)
 
 static void look_all(void)
 {
+	const struct demi_tcp *t;
 	struct packet *p;
 
 	node_pump(sn);
@@ -69,8 +71,11 @@ static void look_all(void)
 		}
 		free(p);
 	}
-	if (qd >= 0 && !closed)
+	t = qd >= 0 && !closed ? tcb_of(qd) : NULL;
+	if (t)
 		tcb_check(qd);
+	if (t && t->state >= DEMI_TCP_SYN_RCVD)
+		irs = t->irs;
 }
 
 /* ---- what the peer sends ---- */
@@ -207,7 +212,7 @@ static void popped_bytes(demi_qresult_t *qr)
 		const uint8_t *b = sga->sga_segs[s].sgaseg_buf;
 
 		for (uint32_t k = 0; k < sga->sga_segs[s].sgaseg_len && !framed; k++)
-			CHECK_EQ(b[k], script_byte(1 + got + k));
+			CHECK_EQ(b[k], script_byte(irs - PEER_ISN + 1 + got + k));
 		got += sga->sga_segs[s].sgaseg_len;
 	}
 	OK(demi_sgafree(sga));
@@ -397,6 +402,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&wire, 0, sizeof(wire));
 	qd = -1;
 	closed = false;
+	irs = PEER_ISN;
 	nfins = pushed = got = npops = npushes = 0;
 	script_begin();
 	ts_at = net_now;
