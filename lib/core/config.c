@@ -113,6 +113,7 @@ static const struct option options[] = {
 	{ "demi", "pipe_bytes", OPTION_U32, AT(pipe_bytes), 64 * KIB, GIB, "1M", NULL,
 	  "bytes of a new pipe's ring, each way" },
 	{ "demi", "pipe_dir", OPTION_PATH, AT(pipe_dir), 0, 0, NULL, NULL, "the folder of pipes with a plain name" },
+	{ "demi", "pcap", OPTION_TEXT, AT(pcap), 0, ROOM(pcap), NULL, NULL, "the file for the packets of the network stack" },
 	{ "demi", "dpdk_args", OPTION_ARGS, AT(dpdk_args), 0, ROOM(dpdk_args), NULL, NULL,
 	  "the arguments of DPDK's EAL" },
 	{ "demi", "dpdk_port", OPTION_TEXT, AT(dpdk_port), 0, ROOM(dpdk_port), NULL, NULL,

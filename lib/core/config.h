@@ -46,6 +46,7 @@ struct demi_config {
 	uint32_t zc_min_bytes; /* DEMI_ZC_MIN: the io_uring backend's; 0: its own choice */
 	uint32_t pipe_bytes; /* DEMI_PIPE_BYTES: ring of one direction of a pipe */
 	char pipe_dir[108]; /* DEMI_PIPE_DIR */
+	char pcap[256]; /* DEMI_PCAP: what the network stack sends and receives; empty: not written */
 	char dpdk_args[1024]; /* DEMI_DPDK_ARGS, Demikernel's dpdk.eal_init: words, one a line */
 	char dpdk_port[128]; /* DEMI_DPDK_PORT: names or numbers, commas between them; empty: any */
 	uint32_t dpdk_rx_ring, dpdk_tx_ring; /* DEMI_DPDK_RX_RING, DEMI_DPDK_TX_RING: 0: the device's choice */

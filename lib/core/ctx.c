@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "heap/heap.h"
 #include "inet/backend.h"
+#include "pktdev/pcap.h"
 #include "pktdev/pktdev.h"
 
 #include <demi/sga.h>
@@ -160,6 +161,10 @@ static int create_inet(struct demi_ctx *ctx, int (*open)(struct demi_ctx *, stru
 		return -ENODEV;
 	if (err)
 		return err == -EACCES ? -EPERM : err;
+	if (demi_config.pcap[0] && demi_pcap_open(dev, demi_config.pcap, &dev)) {
+		dev->ops->destroy(dev);
+		return -EINVAL;
+	}
 	err = demi_inet_create(ctx, dev, &ctx->main_backend);
 	if (err)
 		dev->ops->destroy(dev);

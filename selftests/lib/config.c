@@ -110,6 +110,8 @@ static void test_values(void)
 	LOAD("DEMI_SPIN_US=0", "DEMI_PUSH_LIMIT=1G", "DEMI_READAHEAD=128k", "DEMI_ZEROCOPY=Off", "DEMI_ENGINE=EPOLL");
 	ACCEPTED(res->c.spin_us == 0 && res->c.push_limit_bytes == 1 << 30 && res->c.readahead_bytes == 128 << 10);
 	CHECK(!res->c.zerocopy && res->c.engine == DEMI_ENGINE_EPOLL);
+	LOAD("DEMI_PCAP=packets.pcapng");
+	ACCEPTED(!strcmp(res->c.pcap, "packets.pcapng"));
 	LOAD("DEMI_SPIN_US=", "DEMI_ENGINE=");
 	ACCEPTED(res->c.engine == DEMI_ENGINE_AUTO);
 	LOAD("DEMI_LOG=warn", "DEMI_SPIN_US=1000001");

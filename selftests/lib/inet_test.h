@@ -13,6 +13,7 @@
 #include "core/ctx.h"
 #include "heap/heap.h"
 #include "inet/backend.h"
+#include "pktdev/pcap.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -262,9 +263,11 @@ static struct demi_pktdev_ops dev_ops = {
 
 /* This thread's context with the stack on a new device that has @caps beside L3. */
 static int dev_wake_fd = -1; /* of the next device */
+static const char *dev_pcap; /* where the next device's packets are written; or NULL */
 
 static inline void inet_init(uint32_t caps)
 {
+	struct demi_pktdev *stack; /* what it sees */
 	struct demi_ctx *ctx;
 
 	setenv("LIBOS", "catmem", 1);
@@ -284,7 +287,10 @@ static inline void inet_init(uint32_t caps)
 	dev->d.wake_fd = dev_wake_fd;
 	dev->next_port = 40000;
 	dev->tx_room = UINT32_MAX;
-	CHECK_EQ(demi_inet_create(ctx, &dev->d, &ctx->main_backend), 0);
+	stack = &dev->d;
+	if (dev_pcap)
+		CHECK_EQ(demi_pcap_open(&dev->d, dev_pcap, &stack), 0);
+	CHECK_EQ(demi_inet_create(ctx, stack, &ctx->main_backend), 0);
 	ctx->backends[ctx->nbackends++] = ctx->main_backend;
 }
 
