@@ -179,8 +179,10 @@ void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_tx *tx, int err)
 		demi_op_fail(tx->op, err);
 	else if (tx->op)
 		demi_op_complete(tx->op);
-	else if (err && !s->q.closed)
+	else if (err && !s->q.closed) {
 		demi_udp_set_err(DEMI_UDP(s), err);
+		demi_udp_deliver(DEMI_UDP(s)); /* a pop that waits already is the next one */
+	}
 	demi_ctx_uncharge(in->ctx, tx->charge);
 	demi_inet_tx_free(in, tx);
 	demi_inet_sock_put_tx(s);
