@@ -67,7 +67,7 @@ static bool conflicts(struct demi_ether *e, const struct arp *a)
 		if (own && own->state != DEMI_ETHER_ADDR_TENTATIVE)
 			own = NULL;
 	}
-	if (!own)
+	if (!own || own->state == DEMI_ETHER_ADDR_DUPLICATE)
 		return false;
 	demi_ether_addr_conflict(e, own);
 	return true;

@@ -207,6 +207,10 @@ bool demi_ether_icmp6_input(struct demi_ether *e, struct demi_ether_in *in)
 		e->rx_errors++;
 		return false;
 	}
+	if (m[0] < ND_ROUTER_SOLICIT && demi_ether_is_local(e, &in->src)) {
+		e->rx_errors++;
+		return false;
+	}
 	switch (m[0]) {
 	case ICMP6_ECHO_REQUEST:
 		echo6(e, in);

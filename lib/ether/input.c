@@ -137,11 +137,11 @@ static bool packet4(struct demi_ether *e, struct demi_ether_in *in)
 
 /* ---- IPv6 ---- */
 
-static bool bad_source6(struct demi_ether *e, const struct demi_ip *src)
+static bool bad_source6(const struct demi_ip *src)
 {
 	static const struct demi_ip loopback = { .w = { 0, 0, 0, 0x01000000 } };
 
-	return src->b[0] == 0xff || demi_ip_is4(src) || demi_ip_equal(src, &loopback) || demi_ether_is_local(e, src);
+	return src->b[0] == 0xff || demi_ip_is4(src) || demi_ip_equal(src, &loopback);
 }
 
 /*
@@ -173,7 +173,8 @@ static bool extensions(struct demi_ether_in *in, uint32_t *at)
 
 static bool transport6(struct demi_ether *e, struct demi_ether_in *in, uint32_t at)
 {
-	if (demi_ip_is_any(&in->src) && in->proto != IPPROTO_ICMPV6) /* RFC 4291 2.5.2 */
+	/* RFC 4291 2.5.2; our own address comes from outside only when it is somebody else's, too: RFC 4862 5.4 */
+	if (in->proto != IPPROTO_ICMPV6 && (demi_ip_is_any(&in->src) || demi_ether_is_local(e, &in->src)))
 		return errored(e);
 	switch (in->proto) {
 	case IPPROTO_UDP:
@@ -221,7 +222,7 @@ static bool packet6(struct demi_ether *e, struct demi_ether_in *in)
 	memcpy(in->dst.b, h.dst, sizeof(in->dst.b));
 	in->off = sizeof(h);
 	in->proto = h.next;
-	if (bad_source6(e, &in->src) || demi_ip_is4(&in->dst)) /* that would pass for one of IPv4 */
+	if (bad_source6(&in->src) || demi_ip_is4(&in->dst)) /* that would pass for one of IPv4 */
 		return errored(e);
 	if (!is_for_us(e, in))
 		return not_for_us(e);

@@ -157,7 +157,7 @@ static void advertised(struct demi_ether *e, const struct demi_ether_in *in, con
 	if (demi_ip_is4(&target))
 		return;
 	a = demi_ether_addr_find(e, &target);
-	if (a) {
+	if (a && a->state != DEMI_ETHER_ADDR_DUPLICATE) {
 		if (memcmp(in->from, e->low->mac, sizeof(in->from)))
 			demi_ether_addr_conflict(e, a);
 		return;
