@@ -2,12 +2,12 @@
 #ifndef DEMI_SELFTESTS_INET_DPDK_H
 #define DEMI_SELFTESTS_INET_DPDK_H
 
-/* Two processes, joined by DPDK's memif: shared memory and a socket in the abstract name space. No privileges. */
+/* Two processes, joined by DPDK ports of software that share memory. No privileges. */
 
 #include "../lib/check.h"
 
-#include <stdarg.h>
 #include <limits.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 /* Where DPDK was not there to build against, there is nothing to be tested; else it has to work. */
@@ -26,29 +26,40 @@ static inline void dpdk_or_skip(void)
 	}
 }
 
-static inline void dpdk_args(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static inline void dpdk_args(const char *fmt, ...)
+/* How the two are joined. @id: the same for both, another one in every run. */
+struct dpdk_wire {
+	const char *name;
+	const char *socket; /* a format: the path below /tmp that takes @id; NULL: none is made */
+	const char *server, *client; /* formats, too */
+};
+
+#define DPDK_EAL "--no-huge -m 64 --no-shconf --no-pci --no-telemetry "
+
+static const struct dpdk_wire dpdk_memif = {
+	.name = "memif",
+	.server = DPDK_EAL "--vdev=net_memif0,role=server,socket=demi-%d,mac=02:00:00:00:00:01",
+	.client = DPDK_EAL "--vdev=net_memif0,role=client,socket=demi-%d,mac=02:00:00:00:00:02",
+};
+
+/* Interrupts, checksums in software; the client's port reaches EAL's memory only. */
+static const struct dpdk_wire dpdk_vhost = {
+	.name = "vhost",
+	.socket = "/tmp/demi-vhost-%d",
+	.server = DPDK_EAL "--vdev=net_vhost0,iface=/tmp/demi-vhost-%d",
+	.client = DPDK_EAL "--vdev=net_virtio_user0,path=/tmp/demi-vhost-%d,queue_size=1024,mac=02:00:00:00:00:02",
+};
+
+static inline void dpdk_wire_args(const char *fmt, pid_t id)
 {
 	char args[512];
-	va_list ap;
 
-	va_start(ap, fmt);
-	CHECK(vsnprintf(args, sizeof(args), fmt, ap) < (int)sizeof(args));
-	va_end(ap);
+	CHECK(snprintf(args, sizeof(args), fmt, (int)id) < (int)sizeof(args));
 	OK(setenv("DEMI_LIBOS", "dpdk", 1));
 	OK(setenv("DEMI_DPDK_ARGS", args, 1));
 }
 
-/* The server's end or the client's. @id: the same for both, another one in every run. */
-static inline void dpdk_memif(bool server, pid_t id)
-{
-	dpdk_args("--no-huge -m 64 --no-shconf --no-pci --no-telemetry "
-		  "--vdev=net_memif0,role=%s,socket=demi-%d,mac=02:00:00:00:00:0%d",
-		  server ? "server" : "client", (int)id, server ? 1 : 2);
-}
-
 /* Run @fn as the server in a process of its own, in which it says by a byte that clients may come. */
-static inline pid_t dpdk_server(void (*fn)(pid_t id, int ready_fd))
+static inline pid_t dpdk_server(const struct dpdk_wire *w, void (*fn)(int ready_fd))
 {
 	pid_t id = getpid(), pid;
 	int fds[2];
@@ -60,15 +71,16 @@ static inline pid_t dpdk_server(void (*fn)(pid_t id, int ready_fd))
 	CHECK(pid >= 0);
 	if (!pid) {
 		alarm(60);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(fds[0]);
-		dpdk_memif(true, id);
-		fn(id, fds[1]);
+		dpdk_wire_args(w->server, id);
+		fn(fds[1]);
 		exit(0);
 	}
 	close(fds[1]);
 	CHECK_EQ(read(fds[0], &c, 1), 1);
 	close(fds[0]);
-	dpdk_memif(false, id);
+	dpdk_wire_args(w->client, id);
 	return pid;
 }
 
@@ -78,12 +90,17 @@ static inline void dpdk_ready(int ready_fd)
 	close(ready_fd);
 }
 
-static inline void dpdk_server_ended(pid_t pid)
+static inline void dpdk_server_ended(const struct dpdk_wire *w, pid_t pid)
 {
+	char path[64];
 	int status;
 
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
+	if (!w->socket)
+		return;
+	snprintf(path, sizeof(path), w->socket, (int)getpid());
+	unlink(path);
 }
 
 #endif /* DEMI_SELFTESTS_INET_DPDK_H */

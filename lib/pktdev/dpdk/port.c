@@ -216,9 +216,10 @@ int demi_dpdk_port_start(struct demi_dpdk_dev *dd, const struct demi_pktdev_sett
 	if (!ret)
 		ret = rte_eth_dev_start(dd->port);
 	if (ret) {
+		ret = ret == -1 ? -ENODEV : ret; /* drivers of software say -1 for anything */
 		demi_dpdk_log(DEMI_LOG_WARN, "port %u (%s) cannot be started: %s", dd->port, info.driver_name,
 			      strerror(ret < 0 ? -ret : ret));
-		return ret == -1 ? -EIO : ret; /* drivers of software say -1 for anything */
+		return ret;
 	}
 	dd->started = true;
 	filters(dd);
