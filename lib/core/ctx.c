@@ -2,6 +2,7 @@
 #include "core/instant.h"
 #include "core/config.h"
 #include "core/log.h"
+#include "ether/ether.h"
 #include "heap/heap.h"
 #include "inet/backend.h"
 #include "pktdev/pcap.h"
@@ -161,11 +162,12 @@ static int create_inet(struct demi_ctx *ctx, int (*open)(struct demi_ctx *, stru
 		return -ENODEV;
 	if (err)
 		return err == -EACCES ? -EPERM : err;
-	if (demi_config.pcap[0] && demi_pcap_open(dev, demi_config.pcap, &dev)) {
-		dev->ops->destroy(dev);
-		return -EINVAL;
-	}
-	err = demi_inet_create(ctx, dev, &ctx->main_backend);
+	if (demi_config.pcap[0] && demi_pcap_open(dev, demi_config.pcap, &dev))
+		err = -EINVAL;
+	if (!err && !(dev->caps & DEMI_PKTDEV_C_L3))
+		err = demi_ether_open(ctx, dev, &dev);
+	if (!err)
+		err = demi_inet_create(ctx, dev, &ctx->main_backend);
 	if (err)
 		dev->ops->destroy(dev);
 	return err;

@@ -97,10 +97,13 @@ void demi_dpdk_port_release(uint16_t port)
 	pthread_mutex_unlock(&lock);
 }
 
-/* TSO of IPv6: the flag is one for both, but tap's software knows IPv4 alone. */
-static bool segments_ipv6(const struct rte_eth_dev_info *info)
+/*
+ * TAP's segmentation is software that knows IPv4 alone, though the flag says both, and that takes no segment, for ever,
+ * which is longer than the MTU with its Ethernet header.
+ */
+static bool is_tap(const struct rte_eth_dev_info *info)
 {
-	return strcmp(info->driver_name, "net_tap");
+	return !strcmp(info->driver_name, "net_tap");
 }
 
 static uint32_t caps_of(const struct rte_eth_dev_info *info)
@@ -115,7 +118,7 @@ static uint32_t caps_of(const struct rte_eth_dev_info *info)
 	    !(o & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
 		return caps;
 	caps |= DEMI_PKTDEV_C_TX_TSO4;
-	return segments_ipv6(info) ? caps | DEMI_PKTDEV_C_TX_TSO6 : caps;
+	return is_tap(info) ? caps : caps | DEMI_PKTDEV_C_TX_TSO6;
 }
 
 static uint64_t tx_offloads(const struct rte_eth_dev_info *info, uint32_t caps)
@@ -186,7 +189,7 @@ static void describe(struct demi_dpdk_dev *dd, const struct rte_eth_dev_info *in
 	rte_eth_dev_get_mtu(dd->port, &mtu);
 	rte_eth_macaddr_get(dd->port, &mac);
 	memcpy(dd->dev.mac, mac.addr_bytes, sizeof(dd->dev.mac));
-	dd->dev.mtu_bytes = mtu;
+	dd->dev.mtu_bytes = is_tap(info) ? mtu - RTE_ETHER_HDR_LEN : mtu;
 	dd->dev.tx_segs_max = SEGS_MAX;
 	dd->dev.rx_buf_bytes = DEMI_DPDK_RX_ROOM;
 	dd->hw_segs_max = !multi ? 1 : segs ? segs : UINT16_MAX;

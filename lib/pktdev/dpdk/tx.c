@@ -117,9 +117,12 @@ static bool chain_attach(struct demi_dpdk_dev *dd, struct chain *c, const uint8_
 	return true;
 }
 
-static bool reaches(const struct demi_dpdk_dev *dd, const uint8_t *p, uint32_t len)
+/* Of what is not to be copied the shortest rest is attached, too. */
+static bool reaches(const struct demi_dpdk_dev *dd, const uint8_t *p, uint32_t len, uint16_t flags)
 {
-	if (len < DEMI_DPDK_REF_MIN || len > UINT16_MAX || dd->dev.zc_min_bytes == UINT32_MAX)
+	if (dd->dev.zc_min_bytes == UINT32_MAX || len > UINT16_MAX)
+		return false;
+	if (len < DEMI_DPDK_REF_MIN && !(flags & DEMI_PKT_F_ZEROCOPY))
 		return false;
 	return dd->reach == DEMI_DPDK_COPIES || demi_dpdk_host->heap_contains(p, len);
 }
@@ -127,7 +130,7 @@ static bool reaches(const struct demi_dpdk_dev *dd, const uint8_t *p, uint32_t l
 static bool chain_piece(struct demi_dpdk_dev *dd, struct chain *c, const uint8_t *p, uint32_t len, uint16_t flags,
 			bool copy)
 {
-	if (!copy && reaches(dd, p, len))
+	if (!copy && reaches(dd, p, len, flags))
 		return chain_attach(dd, c, p, len);
 	c->copied |= flags & DEMI_PKT_F_ZEROCOPY;
 	return chain_copy(dd, c, p, len);
