@@ -90,8 +90,13 @@ static uint64_t own_bits(const struct demi_ether *e, bool v4)
 	uint64_t bits = v4; /* 0.0.0.0 */
 
 	for (uint32_t i = 0; i < DEMI_ETHER_ADDRS; i++) {
-		if (e->addrs[i].state && demi_ip_is4(&e->addrs[i].ip) == v4)
-			bits |= 1ULL << (e->addrs[i].ip.b[15] & 63);
+		const struct demi_ether_addr *a = &e->addrs[i];
+
+		if (!a->state || demi_ip_is4(&a->ip) != v4)
+			continue;
+		bits |= 1ULL << (a->ip.b[15] & 63);
+		if (v4) /* and nothing comes from the broadcast address */
+			bits |= 1ULL << (ntohl(a->ip.w[3] | host_mask(a)) & 63);
 	}
 	return bits;
 }

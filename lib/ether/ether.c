@@ -85,7 +85,8 @@ static inline bool expected(const struct demi_ether *e, const struct demi_pkt *p
 	const uint8_t *d = p->data;
 	uint32_t type;
 
-	if (unlikely(p->len < MIN4 || (load64(d) ^ e->mac) << 16))
+	/* the whole destination, and that the source is not a group */
+	if (unlikely(p->len < MIN4 || (load64(d) ^ e->mac) << 15))
 		return false;
 	type = load32(d + 12);
 	if (likely((type & 0xffffff) == TYPE_IP4_PLAIN))
