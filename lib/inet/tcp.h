@@ -539,6 +539,9 @@ static inline uint32_t demi_tcp_ts_now(const struct demi_inet *in)
 	return (uint32_t)(in->now_ns / DEMI_TCP_MS);
 }
 
+/* tcp_last.c: ops->abort, a reset from wherever the process ends */
+void demi_tcp_last(struct demi_queue *q);
+
 /* tcp_sock.c */
 struct demi_tcp *demi_tcp_alloc(struct demi_inet *in, int domain);
 int demi_tcp_install(struct demi_tcp *t); /* give it a descriptor */

@@ -92,6 +92,7 @@ void demi_tcp_fin_acked(struct demi_tcp *t)
 
 /* ---- the end ---- */
 
+/* Not before its last packet has left: without a flow the device sends nothing from the port. */
 static void release_port(struct demi_tcp *t)
 {
 	struct demi_inet *in = t->s.in;
@@ -133,7 +134,6 @@ static void tear_down(struct demi_tcp *t)
 		in->ctx->live_conns--;
 		in->count.TcpCurrEstab--;
 	}
-	release_port(t);
 }
 
 void demi_tcp_end(struct demi_tcp *t, int err)
@@ -190,6 +190,7 @@ void demi_tcp_put(struct demi_tcp *t)
 {
 	if (!t->dead || t->s.inflight)
 		return;
+	release_port(t);
 	drained(t);
 	/* not here: whoever calls may still look at it */
 	if (t->s.q.closed || !t->installed)
@@ -199,6 +200,7 @@ void demi_tcp_put(struct demi_tcp *t)
 /* Called by demi_tcp_run() for what demi_tcp_put() has left to it. */
 void demi_tcp_free(struct demi_tcp *t)
 {
+	release_port(t);
 	demi_tcp_rx_drop(t);
 	demi_framing_free(t->framed);
 	t->framed = NULL;

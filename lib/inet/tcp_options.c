@@ -235,7 +235,7 @@ static int get_info(const struct demi_tcp *t, void *val, socklen_t *len)
 static int set_framed(struct demi_tcp *t, bool on)
 {
 	/* both ends must agree before the first byte */
-	if (t->ops.head || t->rx_head ||
+	if (t->dead || t->ops.head || t->rx_head ||
 	    (t->state >= DEMI_TCP_ESTABLISHED && (t->snd_end != t->iss + 1 || t->rcv_nxt != t->irs + 1)))
 		return -EBUSY;
 	if (on == (t->framed != NULL))

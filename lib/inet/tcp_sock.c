@@ -100,6 +100,7 @@ static struct demi_queue_ops tcp_ops = {
 	.getsockname = demi_inet_getsockname,
 	.getpeername = demi_inet_getpeername,
 	.close = demi_tcp_close,
+	.abort = demi_tcp_last,
 	.destroy = tcp_destroy,
 };
 

@@ -11,6 +11,11 @@ static int no_kick(struct demi_pktdev *d)
 	return 0;
 }
 
+static int no_last(struct demi_pktdev *d, const void *packet, uint32_t len)
+{
+	return -EOPNOTSUPP;
+}
+
 static void free_recycled(struct demi_pktdev *d, void *data)
 {
 	demi_heap_free(data);
@@ -66,6 +71,7 @@ static void no_stats(struct demi_pktdev *d, struct demi_pktdev_stats *s)
 void demi_pktdev_ops_fill(struct demi_pktdev_ops *ops)
 {
 	FILL(kick, no_kick);
+	FILL(last, no_last);
 	FILL(rx_recycle, free_recycled);
 	FILL(buf_alloc, heap_alloc);
 	FILL(arm, no_arm);

@@ -55,6 +55,8 @@ struct demi_pktdev;
 /* A received packet has at most so many segments; rx() is never called with room for less. */
 #define DEMI_PKT_RX_SEGS_MAX 48
 
+#define DEMI_PKT_LAST_MAX 128
+
 enum demi_pkt_flags {
 	DEMI_PKT_F_MORE = 1 << 0, /* the next entry continues this packet */
 
@@ -194,6 +196,13 @@ struct demi_pktdev_ops {
 
 	/* It is @now_ns and deadline_ns has passed. What the device does on its own account; may move deadline_ns. */
 	void (*run)(struct demi_pktdev *d, uint64_t now_ns);
+
+	/*
+	 * The process ends, perhaps in a signal handler that has interrupted this device anywhere: send a packet of
+	 * at most DEMI_PKT_LAST_MAX bytes, complete with its sums, without lock and allocation, if it can be done at
+	 * once. After that the device is at most destroyed. L3 devices; missing: -EOPNOTSUPP.
+	 */
+	int (*last)(struct demi_pktdev *d, const void *packet, uint32_t len);
 
 	/* ---- memory ---- */
 

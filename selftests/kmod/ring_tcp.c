@@ -13,6 +13,7 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -723,6 +724,68 @@ TEST_F(ring, sleep)
 	}
 	ASSERT_EQ(0, demi_counter(&sleeps, "sleeps"));
 	EXPECT_LE(20, sleeps);
+}
+
+static void leave(int sig)
+{
+	exit(0);
+}
+
+/* A process that waits for ever on a connection, until a signal's handler ends it. */
+static void wait_and_leave(const char *to, uint16_t port)
+{
+	demi_qresult_t r;
+	demi_qtoken_t qt;
+	int qd;
+
+	if (demi_init(NULL) || demi_connected(to, port, &qd) || demi_pop(&qt, qd))
+		_exit(1);
+	signal(SIGUSR1, leave);
+	kill(getppid(), SIGUSR2);
+	demi_wait(&r, qt, NULL);
+	_exit(2);
+}
+
+/*
+ * exit() in a handler that has interrupted the library: the peer, which says nothing that the kernel could answer, is
+ * told by a reset all the same.
+ */
+static int left_by_handler(const char *address)
+{
+	struct pollfd p;
+	int fd, conn, status;
+	sigset_t set;
+	pid_t pid;
+	char c;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	NEED(!sigprocmask(SIG_BLOCK, &set, NULL));
+	fd = dt_socket(SOCK_STREAM, address, 0);
+	NEED(fd >= 0 && !listen(fd, 1));
+	pid = fork();
+	NEED(pid >= 0);
+	if (!pid)
+		wait_and_leave(address, port_of(fd));
+	conn = accept(fd, NULL, NULL);
+	NEED(conn >= 0 && sigwaitinfo(&set, NULL) == SIGUSR2);
+	NEED(!usleep(20000) && !kill(pid, SIGUSR1));
+	NEED(waitpid(pid, &status, 0) == pid && status == 0);
+	p = (struct pollfd){ conn, POLLIN, 0 };
+	NEED(poll(&p, 1, 100000) == 1);
+	NEED(recv(conn, &c, 1, 0) == -1 && errno == ECONNRESET);
+	NEED(resets() == 0);
+	return close(conn) || close(fd);
+}
+
+TEST_F(ring, exit_in_handler_ipv4)
+{
+	ASSERT_EQ(0, left_by_handler(LO4));
+}
+
+TEST_F(ring, exit_in_handler_ipv6)
+{
+	ASSERT_EQ(0, left_by_handler(LO6));
 }
 
 /* An ordinary user, with what a distribution lets him lock, and with less: the rest is copied. */

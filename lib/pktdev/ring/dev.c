@@ -127,6 +127,7 @@ static struct demi_pktdev_ops ring_ops = {
 	.tx = demi_ring_tx,
 	.tx_done = demi_ring_tx_done,
 	.kick = demi_ring_kick,
+	.last = demi_ring_last,
 	.arm = ring_arm,
 	.disarm = ring_disarm,
 	.port_reserve = demi_ring_port_reserve,

@@ -99,7 +99,7 @@ struct demi_ring_dev {
 	uint8_t retry; /* polls until it is kicked again all the same */
 	uint32_t published; /* tx's producer index as the kernel knows it */
 	uint32_t inflight; /* descriptors in tx or under way */
-	uint32_t nslots, slot_free_count;
+	uint32_t nslots; /* with the last one, which is demi_ring_last()'s alone */
 	uint32_t ref_mask, ref_buckets_mask;
 	uint16_t slot_free, ref_free; /* heads of free lists */
 	struct demi_ring_slot *slots;
@@ -130,6 +130,7 @@ int demi_ring_tx_init(struct demi_ring_dev *rd);
 void demi_ring_tx_destroy(struct demi_ring_dev *rd);
 int demi_ring_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n);
 int demi_ring_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32_t max);
+int demi_ring_last(struct demi_pktdev *d, const void *packet, uint32_t len);
 
 /* dev.c */
 int demi_ring_kick(struct demi_pktdev *d);

@@ -353,6 +353,34 @@ int demi_ring_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32_
 	return (int)out;
 }
 
+/* ---- the last words ---- */
+
+int demi_ring_last(struct demi_pktdev *d, const void *packet, uint32_t len)
+{
+	struct demi_ring_dev *rd = demi_ring_dev(d);
+	uint32_t at = (rd->nslots - 1) * DEMI_RING_SLOT_BYTES;
+	struct demi_kring *tx = &rd->q.tx;
+	int done;
+
+	if (rd->gone)
+		return -ENODEV;
+	/* The interrupted code does not go on. What it has not published is not sent, what has come back is not read. */
+	tx->own = __atomic_load_n(tx->producer, __ATOMIC_RELAXED);
+	done = demi_kring_avail(&rd->q.tx_done);
+	if (done > 0)
+		demi_kring_release(&rd->q.tx_done, (uint32_t)done);
+	if (__atomic_load_n(tx->consumer, __ATOMIC_ACQUIRE) != tx->own)
+		(void)demi_kqueue_kick(&rd->q);
+	/* the slot is free, unless the one before still waits for the network */
+	if (__atomic_load_n(tx->consumer, __ATOMIC_ACQUIRE) != tx->own)
+		return -EAGAIN;
+	memset(rd->tx_mem + at, 0, DEMI_RING_HDR_BYTES);
+	memcpy(rd->tx_mem + at + DEMI_RING_HDR_BYTES, packet, len);
+	demi_kring_put(tx, rd->tx_offset + at, (uint32_t)DEMI_RING_HDR_BYTES + len, rd->tx_region, 0);
+	demi_kring_publish(tx);
+	return demi_kqueue_kick(&rd->q);
+}
+
 /* ---- beginning and end ---- */
 
 /* The slots' memory: registered with its area of the heap, or by itself. */
@@ -385,7 +413,7 @@ int demi_ring_tx_init(struct demi_ring_dev *rd)
 		return -ENOMEM;
 	}
 	rd->slot_free = rd->ref_free = DEMI_RING_NONE;
-	for (i = rd->nslots; i > 0; i--)
+	for (i = rd->nslots - 1; i > 0; i--)
 		slot_put(rd, (uint16_t)(i - 1));
 	for (i = 0; i < 2 * entries; i++)
 		rd->ref_buckets[i] = DEMI_RING_NONE;
