@@ -64,6 +64,7 @@ check-build-kmod-%: check-build-kmod
 
 check-build-kmod: lib
 	$(SUB) -C selftests/kmod
+	$(if $(filter kmod-6.1,$(SETS)),$(SUB) -C selftests)
 
 ## check-debug: the module's tests on the debug kernel (KASAN, lockdep, kmemleak …)
 check-debug:

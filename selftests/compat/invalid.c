@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /*
  * Every call with NULL and with arguments that name nothing: each answers with an errno, none crashes, none
  * waits. A compiler that was told "nonnull" would remove checks, which shows at -O3.

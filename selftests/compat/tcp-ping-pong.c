@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /* Messages of a fixed size go there and back over one TCP connection and are checked on both sides. */
 #include "pair.h"
 

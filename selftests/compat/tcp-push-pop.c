@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /* A stream in one direction, with demi_push() and, as some programs do on a connection, demi_pushto(). */
 #include "pair.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /* Datagrams of a fixed size; the server answers where each came from, as its sga says. */
 #include "pair.h"
 

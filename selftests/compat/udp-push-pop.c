@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /* Datagrams in one direction. Loopback may drop some under pressure, but none may be changed, torn or repeated. */
 #include "pair.h"
 

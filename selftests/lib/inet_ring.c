@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* devices: ring */
 /*
  * UDP over a flow queue of demi.ko, with the kernel's own sockets and other demi sockets on the other side: what is
  * sent is what arrives, errors are those of sockets. Skipped where there is no module.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both valgrind */
+/* engines: both, devices: ring, valgrind */
 /* Datagrams and records: whole, in order where there is one, with their source address. */
 #include "sock_test.h"
 
@@ -197,17 +197,19 @@ static void test_truncated(void)
 int main(void)
 {
 	test_init();
-	test_truncated();
 	test_addresses(AF_INET);
 	test_addresses(AF_INET6);
-	test_addresses(AF_UNIX);
 	test_sizes(AF_INET, 65507);
-	test_sizes(AF_INET6, 65507);
-	test_sizes(AF_UNIX, 65507);
+	test_sizes(AF_INET6, 65487); /* the most that a packet without a jumbo payload can have behind its header */
 	test_burst(AF_INET, SOCK_DGRAM);
 	test_burst(AF_INET6, SOCK_DGRAM);
-	test_burst(AF_UNIX, SOCK_DGRAM);
-	test_burst(AF_UNIX, SOCK_SEQPACKET);
 	test_refused();
+	if (has_domain(AF_UNIX)) {
+		test_truncated();
+		test_addresses(AF_UNIX);
+		test_sizes(AF_UNIX, 65507);
+		test_burst(AF_UNIX, SOCK_DGRAM);
+		test_burst(AF_UNIX, SOCK_SEQPACKET);
+	}
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both valgrind */
+/* engines: both, devices: ring, valgrind */
 /* DEMI_SO_FRAMED: one push on a stream is one pop, and a peer that does not keep to it is cut off. */
 #include "sock_test.h"
 
@@ -92,6 +92,7 @@ static void test_limits(void)
 static void test_hostile(const void *bytes, uint32_t len)
 {
 	demi_sgarray_t sga;
+	demi_qresult_t qr;
 	demi_qtoken_t qt;
 	int a, b;
 
@@ -103,9 +104,12 @@ static void test_hostile(const void *bytes, uint32_t len)
 	wait_failed(pop_start(b), EBADMSG);
 	sga = sga_of("x", 1);
 	CHECK_ERR(demi_push(&qt, b, &sga), EPIPE);
-	/* the peer is told */
-	sga = wait_ok(pop_start(a), DEMI_OPC_POP).qr_value.sga;
-	CHECK(sga.sga_segs[0].sgaseg_len == 0);
+	/* the peer is told: an end, or a reset where the stack is the library's own */
+	qr = wait_qt(pop_start(a));
+	if (qr.qr_opcode == DEMI_OPC_POP)
+		CHECK(qr.qr_value.sga.sga_segs[0].sgaseg_len == 0);
+	else
+		CHECK(qr.qr_opcode == DEMI_OPC_FAILED && qr.qr_ret == ECONNRESET);
 	OK(demi_close(b));
 	OK(demi_close(a));
 }
@@ -128,7 +132,8 @@ int main(void)
 {
 	test_init();
 	test_messages(AF_INET);
-	test_messages(AF_UNIX);
+	if (has_domain(AF_UNIX))
+		test_messages(AF_UNIX);
 	test_limits();
 	test_hostile("GET / HTTP/1.0\r\n\r\n", 18);
 	test_hostile("\xd3\xf1\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff", 12);

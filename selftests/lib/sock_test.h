@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <string.h>
@@ -154,6 +155,57 @@ static inline uint64_t counter(const char *name)
 
 	OK(demi_counter(&v, name));
 	return v;
+}
+
+/*
+ * Are there sockets of this domain? The library's own network stack has none of Unix's, and no descriptors of the kernel
+ * behind its queues.
+ */
+static inline bool has_domain(int domain)
+{
+	int qd, err = demi_socket(&qd, domain, SOCK_STREAM, 0);
+
+	if (err == EAFNOSUPPORT)
+		return false;
+	OK(err);
+	OK(demi_close(qd));
+	return true;
+}
+
+/* ---- plain sockets, whose other end may be this thread: it answers inside of waits only ---- */
+
+static inline int connect_start(const struct sockaddr_storage *ss, socklen_t len)
+{
+	int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	CHECK(fd >= 0);
+	CHECK(!connect(fd, (const struct sockaddr *)ss, len) || errno == EINPROGRESS);
+	return fd;
+}
+
+/* It has been accepted. */
+static inline void connect_finish(int fd)
+{
+	CHECK(!fcntl(fd, F_SETFL, 0));
+}
+
+/* A moment in which nothing completes. */
+static inline void poll_once(void)
+{
+	static const struct timespec moment = { .tv_nsec = 1000000 };
+	demi_qresult_t qr;
+	int n, err = demi_wait_next_n(&qr, 1, &n, &moment);
+
+	CHECK(err == ENOENT || err == ETIMEDOUT);
+}
+
+static inline ssize_t recv_polling(int fd, void *buf, size_t len)
+{
+	ssize_t n;
+
+	while ((n = recv(fd, buf, len, MSG_DONTWAIT)) < 0 && errno == EAGAIN)
+		poll_once();
+	return n;
 }
 
 /* ---- addresses and pairs ---- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /*
  * Sending in place: memory of the heap is lent until the push completes, freed memory stays as it was
  * for so long, and a kernel that may pin nothing is a reason to copy, not to fail.

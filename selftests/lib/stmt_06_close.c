@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /*
  * Design, statement 6: close fails what waits for a peer with ECANCELED and lets pushes drain; a descriptor is not
  * given out again while it has tokens; cancel or result, never both, and no data is lost.

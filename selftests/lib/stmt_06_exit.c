@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both */
+/* engines: both, devices: ring */
 /*
  * Design, statement 6: a normal exit drains what was pushed; exit() in a signal handler that interrupted the library
  * does not hang, and a peer that has not got everything sees a reset, not an orderly end.
@@ -51,6 +51,21 @@ static int connected(void)
 	qr = wait_result(qt);
 	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
 	return qd;
+}
+
+/* The library's own network stack has no Unix sockets. A child looks: a context would not outlive a fork. */
+static bool has_unix(void)
+{
+	int qd, status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		init_sockets();
+		_exit(demi_socket(&qd, AF_UNIX, SOCK_STREAM, 0) != 0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return !status;
 }
 
 /* Read to the end; how many bytes, and how it ended. They are the right ones. */
@@ -246,7 +261,8 @@ int main(void)
 	CHECK(pushed != MAP_FAILED);
 	setenv("DEMI_EXIT_LINGER_MS", "20000", 1);
 	test_normal(AF_INET);
-	test_normal(AF_UNIX);
+	if (has_unix())
+		test_normal(AF_UNIX);
 	test_linger();
 	if (!SLOW) /* a sanitizer's own exit handlers take the locks of its allocator, in which the signal may hit */
 		test_handler(40);
