@@ -158,8 +158,8 @@ static inline uint64_t counter(const char *name)
 }
 
 /*
- * Are there sockets of this domain? The library's own network stack has none of Unix's, and no descriptors of the kernel
- * behind its queues.
+ * Are there sockets of this domain? The library's own network stack has none of Unix's, and no descriptors of the
+ * kernel behind its queues.
  */
 static inline bool has_domain(int domain)
 {

@@ -364,7 +364,7 @@ int demi_ring_last(struct demi_pktdev *d, const void *packet, uint32_t len)
 
 	if (rd->gone)
 		return -ENODEV;
-	/* The interrupted code does not go on. What it has not published is not sent, what has come back is not read. */
+	/* The interrupted code does not go on: what it has not published is not sent, what came back is not read. */
 	tx->own = __atomic_load_n(tx->producer, __ATOMIC_RELAXED);
 	done = demi_kring_avail(&rd->q.tx_done);
 	if (done > 0)
