@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a, valgrind */
-/* Packets on layer 2: which ones the stack gets, echoes, errors, ports, path MTUs, offloads' metadata, this host itself. */
+/* Packets on layer 2: what the stack gets, echoes, errors, ports, path MTUs, offloads and this host itself. */
 #include "ether.h"
 
 static uint8_t pkt[66000], got[66000], want[66000];
