@@ -139,7 +139,7 @@ struct demi_class {
 };
 extern struct demi_class demi_classes[DEMI_NCLASS];
 /* By size, for the sizes that the fast path knows: where in struct demi_thread_heap the cache is. */
-#define DEMI_FAST_MAX 2048
+#define DEMI_FAST_MAX 2560
 extern uint16_t demi_cache_of[DEMI_FAST_MAX + 1];
 extern uint8_t demi_class_of_128[DEMI_CLASS_MAX / 128 + 1];
 void demi_classes_init(void); /* at load, or at an allocation before that */

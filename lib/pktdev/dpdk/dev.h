@@ -71,11 +71,14 @@ struct demi_dpdk_dev {
 	uint16_t burst; /* how many are asked for: twice what came, within limits */
 	uint16_t held_at, held_n; /* received, but there was no room */
 	struct rte_mempool *rx_pool;
+	struct rte_mempool *swap_pool; /* the same, or none if its buffers are not heap objects */
+	struct rte_mempool_cache *rx_cache; /* this thread's, so that it need not be looked for */
 	struct rte_mbuf *held[DEMI_DPDK_BURST_MAX];
 
 	/* transmit */
 	uint16_t out_at, out_n; /* made, and not taken by the port yet */
 	struct rte_mempool *tx_pool;
+	struct rte_mempool_cache *tx_cache;
 	struct demi_dpdk_ref *refs, *ref_free;
 	struct demi_dpdk_ref *ref_done, **ref_done_end;
 	uint32_t ref_count, refs_flying;

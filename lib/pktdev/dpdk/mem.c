@@ -13,6 +13,7 @@
 #include <rte_devargs.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_memory.h>
 
 #define CACHE 64
@@ -176,7 +177,7 @@ err_pool:
  * Pools stay with their port to the process's end: a driver may keep mbufs of a stopped port until its queues are set
  * up anew, by the next context that gets it.
  */
-int demi_dpdk_pools_init(struct demi_dpdk_dev *dd, uint16_t rx_entries, uint16_t tx_entries)
+static int pools_get(struct demi_dpdk_dev *dd, uint16_t rx_entries, uint16_t tx_entries)
 {
 	unsigned int spare = 3 * DEMI_DPDK_BURST_MAX + 2 * CACHE;
 	unsigned int nrx = rx_entries + spare, ntx = 2u * tx_entries + spare;
@@ -195,6 +196,18 @@ int demi_dpdk_pools_init(struct demi_dpdk_dev *dd, uint16_t rx_entries, uint16_t
 		return rx_pool_init(dd, name, nrx, socket);
 	dd->rx_pool = rte_pktmbuf_pool_create(name, nrx, CACHE, 0, DEMI_DPDK_RX_ROOM, socket);
 	return dd->rx_pool ? 0 : -rte_errno;
+}
+
+int demi_dpdk_pools_init(struct demi_dpdk_dev *dd, uint16_t rx_entries, uint16_t tx_entries)
+{
+	int ret = pools_get(dd, rx_entries, tx_entries);
+
+	if (ret)
+		return ret;
+	dd->swap_pool = dd->reach == DEMI_DPDK_OWN_MEMORY ? NULL : dd->rx_pool;
+	dd->rx_cache = rte_mempool_default_cache(dd->rx_pool, rte_lcore_id());
+	dd->tx_cache = rte_mempool_default_cache(dd->tx_pool, rte_lcore_id());
+	return 0;
 }
 
 void demi_dpdk_mem_destroy(struct demi_dpdk_dev *dd)

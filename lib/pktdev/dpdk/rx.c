@@ -8,10 +8,22 @@
 #include <rte_prefetch.h>
 
 /* Does its buffer belong to it alone, and is it a heap object? Nobody else's mbufs are taken apart. */
-static bool can_swap(const struct demi_dpdk_dev *dd, const struct rte_mbuf *m)
+static inline bool can_swap(const struct demi_dpdk_dev *dd, const struct rte_mbuf *m)
 {
-	return m->pool == dd->rx_pool && RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1 &&
-	       dd->reach != DEMI_DPDK_OWN_MEMORY && m->data_off >= DEMI_PKT_HEADROOM;
+	return m->pool == dd->swap_pool && RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1 &&
+	       m->data_off >= DEMI_PKT_HEADROOM;
+}
+
+/* What @m holds in the object that it lies in; @m gets another one. NULL without memory: then @m is as it was. */
+static inline uint8_t *swap(struct rte_mbuf *m)
+{
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *), *fresh = demi_dpdk_host->heap_alloc(DEMI_DPDK_RX_ROOM);
+
+	if (unlikely(!fresh))
+		return NULL;
+	m->buf_addr = fresh;
+	rte_mbuf_iova_set(m, (uintptr_t)fresh);
+	return data;
 }
 
 static uint8_t *copy_out(const struct rte_mbuf *m)
@@ -22,22 +34,6 @@ static uint8_t *copy_out(const struct rte_mbuf *m)
 		return NULL;
 	memcpy(obj + DEMI_PKT_HEADROOM, rte_pktmbuf_mtod(m, void *), m->data_len);
 	return obj + DEMI_PKT_HEADROOM;
-}
-
-/* What @m holds as (a part of) an object; NULL without memory: then @m is as it was. */
-static inline uint8_t *take(struct demi_dpdk_dev *dd, struct rte_mbuf *m)
-{
-	uint8_t *data, *fresh;
-
-	if (unlikely(!can_swap(dd, m)))
-		return copy_out(m);
-	fresh = demi_dpdk_host->heap_alloc(DEMI_DPDK_RX_ROOM);
-	if (unlikely(!fresh))
-		return NULL;
-	data = rte_pktmbuf_mtod(m, uint8_t *);
-	m->buf_addr = fresh;
-	rte_mbuf_iova_set(m, (uintptr_t)fresh);
-	return data;
 }
 
 static inline uint16_t flags_of(const struct rte_mbuf *m)
@@ -60,7 +56,7 @@ static __attribute__((noinline)) uint32_t take_chain(struct demi_dpdk_dev *dd, s
 
 		if (!m->data_len)
 			continue;
-		data = take(dd, m);
+		data = can_swap(dd, m) ? swap(m) : copy_out(m);
 		if (!data) {
 			while (n)
 				demi_dpdk_host->heap_free(pkts[--n].data);
@@ -79,24 +75,32 @@ static __attribute__((noinline)) uint32_t take_chain(struct demi_dpdk_dev *dd, s
 
 static inline uint32_t take_packet(struct demi_dpdk_dev *dd, struct rte_mbuf *m, struct demi_pkt *pkts)
 {
+	uint32_t n, len = m->data_len;
 	uint8_t *data;
-	uint32_t n;
 
 	if (unlikely(m->nb_segs != 1)) {
 		n = take_chain(dd, m, pkts);
 		rte_pktmbuf_free(m);
 		return n;
 	}
-	data = take(dd, m);
-	if (likely(data)) {
-		pkts[0] = (struct demi_pkt){ .data = data, .len = m->data_len, .flags = flags_of(m) };
-		dd->stats.rx_packets++;
-		dd->stats.rx_bytes += m->data_len;
+	pkts->flags = flags_of(m);
+	if (likely(can_swap(dd, m))) {
+		data = swap(m);
+		rte_mempool_generic_put(dd->rx_pool, (void **)&m, 1, dd->rx_cache);
 	} else {
-		dd->stats.rx_dropped++;
+		data = copy_out(m);
+		rte_pktmbuf_free_seg(m);
 	}
-	rte_pktmbuf_free_seg(m);
-	return data ? 1 : 0;
+	if (unlikely(!data)) {
+		dd->stats.rx_dropped++;
+		return 0;
+	}
+	pkts->data = data;
+	pkts->len = len;
+	pkts->gso_size = 0;
+	dd->stats.rx_packets++;
+	dd->stats.rx_bytes += len;
+	return 1;
 }
 
 /* As far as there is room; the rest is held. */

@@ -284,10 +284,11 @@ static inline bool has_room(struct demi_dpdk_dev *dd)
 /* One short piece without anything for the port to do: what an echo is made of. */
 static inline bool put_short(struct demi_dpdk_dev *dd, const struct demi_pkt *p)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(dd->tx_pool);
+	struct rte_mbuf *m;
 
-	if (unlikely(!m))
+	if (unlikely(rte_mempool_generic_get(dd->tx_pool, (void **)&m, 1, dd->tx_cache)))
 		return false;
+	rte_pktmbuf_reset(m);
 	memcpy(rte_pktmbuf_mtod(m, void *), p->data, p->len);
 	m->data_len = (uint16_t)p->len;
 	m->pkt_len = p->len;
