@@ -22,6 +22,7 @@ enum {
 	CPU_CLIENT,
 	CALLS_SERVER,
 	CALLS_CLIENT,
+	COPIED_CLIENT,
 	METRICS,
 };
 
@@ -42,6 +43,7 @@ static const struct {
 			   "server system calls/MiB", METRIC_LESS },
 	[CALLS_CLIENT] = { "client_calls_per_op", "client system calls/echo", "client_calls_per_mib",
 			   "client system calls/MiB", METRIC_LESS },
+	[COPIED_CLIENT] = { NULL, NULL, "client_copied_per_mib", "bytes the client copied/MiB", METRIC_LESS },
 };
 
 struct pairs {
@@ -179,6 +181,8 @@ static void record_calls(struct pairs *p)
 		for (round = 0; round < p->report.done && p->work[i] > 0; round++) {
 			set(p, CALLS_SERVER, i, round, (double)s->server_use.calls / p->work[i]);
 			set(p, CALLS_CLIENT, i, round, (double)s->client_use.calls / p->work[i]);
+			if (s->client == &side_demi)
+				set(p, COPIED_CLIENT, i, round, (double)s->client_use.copied / p->work[i]);
 		}
 	}
 }

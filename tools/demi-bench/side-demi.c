@@ -21,7 +21,7 @@ struct demi_peer {
 	unsigned int nflows;
 	uint64_t under_way; /* echo: messages; stream: pushes */
 	uint64_t pushes; /* results still to come besides */
-	uint64_t calls0;
+	uint64_t calls0, copied0;
 	struct slice_clock clock;
 };
 
@@ -32,11 +32,11 @@ static void stop_demi(void)
 	demi_wakeup(stop_ctx);
 }
 
-static uint64_t calls_now(void)
+static uint64_t counter(const char *name)
 {
 	uint64_t v;
 
-	return demi_counter(&v, "syscalls") ? 0 : v;
+	return demi_counter(&v, name) ? 0 : v;
 }
 
 /*
@@ -237,12 +237,12 @@ static int demi_serve(struct side *s)
 		free(p.qds);
 		return -ret;
 	}
-	p.calls0 = calls_now();
+	p.calls0 = counter("syscalls");
 	if (p.n == 1 && s->over != OVER_UDP && s->mode == MODE_ECHO && s->opts->window == 1)
 		ret = serve_single(&p);
 	else
 		ret = serve_many(&p);
-	s->server_use.calls = calls_now() - p.calls0;
+	s->server_use.calls = counter("syscalls") - p.calls0;
 	free(p.qds);
 	return server_end(s, ret) ? 0 : -ret;
 }
@@ -304,7 +304,8 @@ static int demi_open_client(struct side *s, void **client)
 		if (ret)
 			return -ret;
 	}
-	p->calls0 = calls_now();
+	p->calls0 = counter("syscalls");
+	p->copied0 = counter("copied_bytes");
 	return 0;
 }
 
@@ -445,7 +446,8 @@ static int demi_run(struct side *s, void *client)
 		ret = ping_pong(p);
 	else
 		ret = echo_many(p);
-	s->client_use.calls = calls_now() - p->calls0;
+	s->client_use.calls = counter("syscalls") - p->calls0;
+	s->client_use.copied = counter("copied_bytes") - p->copied0;
 	return -ret;
 }
 

@@ -51,6 +51,7 @@ struct side {
 	struct {
 		uint64_t calls;
 		uint64_t cpu_ns; /* of this slice */
+		uint64_t copied; /* bytes; of libdemi alone */
 	} server_use, client_use;
 
 	_Alignas(64) atomic_int active; /* futex: a slice is under way */
