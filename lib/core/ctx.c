@@ -256,6 +256,7 @@ int demi_ctx_create(const struct demi_args *args)
 	demi_op_ring_init(&ctx->ready);
 	ctx->gate = DEMI_GATE_OPEN;
 	ctx->poll_in = 1;
+	demi_clock_init(&ctx->clock);
 	ctx->timer_fd = -1;
 	ctx->spin_ns = first_spin_ns();
 	ctx->callback = args ? args->callback : NULL;

@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "core/barrier.h"
+#include "core/clock.h"
 #include "core/op.h"
 #include "core/queue.h"
 #include "core/timer.h"
@@ -82,8 +83,11 @@ struct demi_ctx {
 	struct demi_backend *backends[DEMI_CTX_MAX_BACKENDS + 1]; /* NULL ends it */
 	struct demi_backend *main_backend; /* that makes sockets and files */
 	struct demi_timers timers;
+	struct demi_clock clock;
 	uint64_t spin_ns; /* adaptive: how long the next wait spins */
-	uint64_t last_poll_ns; /* coarse; 0: no live connections then */
+	uint64_t entry_ns; /* when a wait began, */
+	uint64_t entry_poll; /* and which round over the backends came next */
+	uint64_t last_poll_ns; /* 0: no live connections then */
 	struct demi_counters count;
 	demi_callback_t callback;
 

@@ -62,6 +62,14 @@ static inline struct demi_ctx *demi_enter(int *err)
 	return ctx;
 }
 
+/* The end of a call that has not passed the gate by demi_enter_slow(): the context is not armed. */
+static inline int demi_leave_open(struct demi_ctx *ctx)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	ctx->gate = DEMI_GATE_OPEN;
+	return 0;
+}
+
 /* For who ends the context: is the calling thread inside a call, which a signal has interrupted? */
 static inline bool demi_gate_busy(const struct demi_ctx *ctx)
 {

@@ -6,6 +6,12 @@
 
 #include "core/ctx.h"
 
+/* The time, for a backend that is being polled: it may have been read already. */
+static inline uint64_t demi_ctx_poll_ns(struct demi_ctx *ctx)
+{
+	return ctx->entry_poll == ctx->count.polls ? ctx->entry_ns : demi_clock_ns(&ctx->clock);
+}
+
 static inline void demi_ctx_poll_inline(struct demi_ctx *ctx)
 {
 	ctx->count.polls++;

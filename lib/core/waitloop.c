@@ -34,14 +34,6 @@ static int validate(struct demi_ctx *ctx, struct demi_waiter *w, uint32_t limit)
 	return bad ? -EINVAL : 0;
 }
 
-static uint64_t coarse_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 /* The stall detector: peers wait while the application stays away. */
 void demi_wait_note_entry(struct demi_ctx *ctx)
 {
@@ -51,7 +43,9 @@ void demi_wait_note_entry(struct demi_ctx *ctx)
 		ctx->last_poll_ns = 0;
 		return;
 	}
-	now_ns = coarse_ns();
+	now_ns = demi_clock_ns(&ctx->clock);
+	ctx->entry_ns = now_ns;
+	ctx->entry_poll = ctx->count.polls + 1;
 	if (ctx->last_poll_ns && now_ns - ctx->last_poll_ns > LATE_NS)
 		ctx->count.late_entries++;
 	ctx->last_poll_ns = now_ns;
@@ -184,6 +178,6 @@ int demi_wait_on(struct demi_ctx *ctx, struct demi_waiter *w, const struct times
 	if (!err)
 		err = spin_and_sleep(ctx, w, timeout);
 	if (ctx->live_conns)
-		ctx->last_poll_ns = coarse_ns();
+		ctx->last_poll_ns = demi_clock_ns(&ctx->clock);
 	return err < 0 ? err : 0;
 }

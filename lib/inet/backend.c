@@ -4,6 +4,7 @@
 
 #include "core/ctx.h"
 #include "core/log.h"
+#include "core/poll.h"
 #include "inet/fast.h"
 #include "inet/sock.h"
 #include "inet/tcp_stack.h"
@@ -32,6 +33,12 @@ struct demi_inet_backend {
 	bool streams; /* there has been a stream socket: the stack's timers count */
 	uint32_t dev_route_gen;
 };
+
+/* The stack's clock: of the context that polls it. */
+static uint64_t now_ns(void)
+{
+	return demi_clock_ns(&demi_ctx_self->clock);
+}
 
 static struct demi_inet_backend *backend_of(struct demi_backend *b)
 {
@@ -92,7 +99,7 @@ static void backend_flush(struct demi_backend *b)
 	struct demi_inet_backend *ib = backend_of(b);
 
 	if (__builtin_expect(demi_tcp_wants_run(&ib->in), 0)) {
-		ib->in.now_ns = demi_now_ns();
+		ib->in.now_ns = demi_clock_ns(&b->ctx->clock);
 		demi_inet_run(&ib->in);
 	}
 	if ((!ib->in.txq.head && !ib->in.kick) || ib->in.dead)
@@ -162,7 +169,8 @@ static inline void look_at_clock(struct demi_inet_backend *ib)
 {
 	if (next_deadline(ib) == UINT64_MAX || (ib->b.ctx->spinning && ++ib->polls % CLOCK_EVERY))
 		return;
-	ib->in.now_ns = demi_now_ns();
+	ib->in.now_ns = demi_ctx_poll_ns(ib->b.ctx);
+	ib->in.timed = true;
 	if (device_deadline(ib) <= ib->in.now_ns)
 		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
 	if (demi_inet_deadline(&ib->in) <= ib->in.now_ns)
@@ -202,6 +210,7 @@ static void backend_poll(struct demi_backend *b)
 
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
+	ib->in.timed = false;
 	look_at_clock(ib);
 	if (__builtin_expect(ib->in.txq.head || demi_tcp_wants_run(&ib->in), 0))
 		backend_flush(b);
@@ -330,7 +339,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
 	if (err)
 		goto err_free;
-	ib->in.clock = demi_now_ns;
+	ib->in.clock = now_ns;
 	ib->in.tx = dev->ops->tx;
 	choose_poll(ib);
 	if (dev->wake_fd >= 0)

@@ -168,8 +168,8 @@ static void remember(struct demi_udp *u, const struct demi_inet_path *path, cons
 	l->sum = demi_cksum_add(path->pseudo_sum + h.len, &h, sizeof(h));
 }
 
-int demi_udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
-		  socklen_t tolen)
+static int udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
+		    socklen_t tolen)
 {
 	struct demi_udp *u = DEMI_UDP(q);
 	struct demi_inet *in = u->s.in;
@@ -350,8 +350,11 @@ static int udp_setsockopt(struct demi_queue *q, int level, int name, const void 
 
 static struct demi_queue_ops udp_ops = {
 	.name = "udp",
-	.push = demi_udp_push_fast,
+	.push = udp_push,
 	.pop = udp_pop,
+	.push_now = demi_udp_push_now,
+	.pushto_now = demi_udp_pushto_now,
+	.pop_now = demi_udp_pop_now,
 	.connect = udp_connect,
 	.cancel = udp_cancel,
 	.bind = demi_inet_sock_bind,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pushing the expected datagram: see fast.h. */
+/* Pushing the expected datagram, and waiting for one: see fast.h. */
 #include "inet/fast.h"
 #include "inet/tx.h"
 
@@ -58,29 +58,26 @@ static inline uint16_t fold(uint64_t sum)
 
 /*
  * Assumes: one segment of the length of the last push, to the same place over the same route, short enough to be
- * copied; nothing waits for the device to have room; a packet is at hand.
+ * copied; nothing waits for the device to have room; a packet is at hand. @dest: see struct demi_udp_last.
  */
-int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
-		       socklen_t tolen)
+static inline __attribute__((always_inline)) int push_now(demi_qtoken_t *qt_out, struct demi_queue *q,
+							  const demi_sgarray_t *sga, const struct sockaddr *to,
+							  socklen_t tolen, uint64_t dest)
 {
 	struct demi_udp *u = DEMI_UDP(q);
 	struct demi_inet *in = u->s.in;
 	const struct demi_udp_last *l = &u->sent;
-	uint32_t len = sga->sga_segs[0].sgaseg_len;
 	struct demi_inet_tx *tx = in->tx_cache;
-	uint64_t dest = 0, sum;
+	uint32_t len;
+	uint64_t sum;
 	uint8_t *d;
 
-	if (to) {
-		if (demi_unlikely(tolen < sizeof(struct sockaddr_in)))
-			return demi_udp_push(q, op, sga, to, tolen);
-		dest = demi_load64(to);
-	}
-	if (demi_unlikely(sga->sga_numsegs != 1 || len + HDRS != l->total_bytes || dest != l->to ||
-			  l->route_gen != in->route_gen || in->txq.head || !tx))
-		return demi_udp_push(q, op, sga, to, tolen);
-	in->tx_cache = tx->next;
-	in->tx_cached--;
+	if (demi_unlikely(!qt_out || !sga || sga->sga_numsegs != 1))
+		goto other;
+	len = sga->sga_segs[0].sgaseg_len;
+	if (demi_unlikely(len + HDRS != l->total_bytes || dest != l->to || l->route_gen != in->route_gen ||
+			  in->txq.head || !tx || !sga->sga_segs[0].sgaseg_buf || !demi_instant_possible(in->ctx)))
+		goto other;
 	if (demi_unlikely(tx->version != l->version))
 		prepare(tx, u);
 	d = tx->pkt[0].data;
@@ -92,10 +89,10 @@ int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgar
 			check = 0xffff;
 		memcpy(d + offsetof(struct demi_udp_hdr, check) + sizeof(struct demi_ip4_hdr), &check, sizeof(check));
 	}
-	if (demi_unlikely(in->tx(in->dev, tx->pkt, 1) != 1)) {
-		demi_inet_tx_free(in, tx);
-		return demi_udp_push(q, op, sga, to, tolen);
-	}
+	if (demi_unlikely(in->tx(in->dev, tx->pkt, 1) != 1))
+		goto other;
+	in->tx_cache = tx->next;
+	in->tx_cached--;
 	tx->flying = true;
 	in->flying++;
 	u->s.inflight++;
@@ -104,7 +101,37 @@ int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgar
 	in->count.IpOutRequests++;
 	in->count.UdpOutDatagrams++;
 	in->ctx->count.copied_bytes += len;
-	demi_op_set_pushed_inline(op);
-	demi_op_ready_inline(in->ctx, op);
-	return 0;
+	return demi_instant_pushed(in->ctx, qt_out, q);
+other:
+	return demi_push_op(qt_out, q, sga, to, tolen);
+}
+
+int demi_udp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
+{
+	return push_now(qt_out, q, sga, NULL, 0, 0);
+}
+
+int demi_udp_pushto_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga,
+			const struct sockaddr *to, socklen_t tolen)
+{
+	if (demi_unlikely(tolen < sizeof(struct sockaddr_in)))
+		return demi_push_op(qt_out, q, sga, to, tolen);
+	return push_now(qt_out, q, sga, to, tolen, demi_load64(to));
+}
+
+/* Nothing is there for the pop: it waits. */
+int demi_udp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
+{
+	struct demi_udp *u = DEMI_UDP(q);
+	struct demi_ctx *ctx = q->ctx;
+	struct demi_op *op;
+
+	if (demi_unlikely(!qt_out || !max_bytes || u->rx_head || u->s.err || u->s.shut_rd || u->s.in->dead ||
+			  !ctx->ops.free))
+		return demi_pop_op(qt_out, q, max_bytes);
+	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
+	op->priv.u64[0] = max_bytes;
+	demi_op_list_add(&u->ops, op);
+	*qt_out = op->token;
+	return demi_leave_open(ctx);
 }

@@ -4,6 +4,7 @@
 
 #include "core/config.h"
 #include "heap/heap.h"
+#include "inet/fast.h"
 #include "inet/sock.h"
 #include "inet/tcp_stack.h"
 #include "inet/tx.h"
@@ -106,12 +107,15 @@ void demi_inet_drop(struct demi_inet *in, const struct demi_pkt *p, uint32_t seg
 void demi_inet_input(struct demi_inet *in, struct demi_pkt *pkts, uint32_t n)
 {
 	in->nrecycle = 0;
-	in->timed = !in->clock;
+	in->timed |= !in->clock;
 	for (uint32_t i = 0, segs; i < n; i += segs) {
 		struct demi_pkt *p = &pkts[i];
 		uint32_t len = p->len;
 
-		for (segs = 1; __builtin_expect(p[segs - 1].flags & DEMI_PKT_F_MORE, 0) && i + segs < n; segs++)
+		segs = 1;
+		if (__builtin_expect(demi_inet_fast_input(in, p), 1))
+			continue;
+		for (; __builtin_expect(p[segs - 1].flags & DEMI_PKT_F_MORE, 0) && i + segs < n; segs++)
 			len += p[segs].len;
 		if (__builtin_expect(p->len && p->data[0] >> 4 == 4, 1))
 			demi_ip4_input(in, p, segs, len);

@@ -22,7 +22,6 @@
 
 struct demi_ctx;
 struct demi_inet_tx;
-struct demi_udp;
 struct demi_tcp_stack;
 
 /* Entries of one burst, in and out. */
@@ -53,7 +52,8 @@ struct demi_inet_txlist {
 struct demi_inet_hint {
 	uint64_t addrs; /* source and destination, as in the header */
 	uint32_t ports;
-	struct demi_udp *u; /* NULL: nothing */
+	uint32_t proto;
+	struct demi_inet_sock *s; /* NULL: nothing */
 };
 
 struct demi_inet {
@@ -69,11 +69,11 @@ struct demi_inet {
 	struct demi_inet_tx *tx_cache; /* of the usual size */
 	struct demi_inet_tx *tx_all; /* every one that exists */
 	uint32_t tx_cached;
-	uint64_t versions; /* of struct demi_udp_last that were */
+	uint64_t versions; /* that were given out: demi_inet_tx.version */
 
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
 	uint64_t (*clock)(void); /* or NULL: now_ns is always right */
-	bool timed; /* now_ns is this burst's */
+	bool timed; /* now_ns is this burst's; cleared before it by who sets clock */
 	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
 	int (*tx)(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n);
 	bool kick; /* it has taken something since the last kick() */
@@ -154,6 +154,17 @@ void demi_icmp6_input(struct demi_inet *in, const struct demi_inet_rxpkt *r);
 
 /* The identification of an IPv4 packet that may be cut (RFC 6864): different for as long as possible. */
 uint16_t demi_inet_next_id(struct demi_inet *in, const struct demi_ip *src, const struct demi_ip *dst);
+
+/* Where the next packet like this one goes, IPv4 without options. */
+static inline void demi_inet_hint_set(struct demi_inet *in, const struct demi_inet_rxpkt *r, struct demi_inet_sock *s)
+{
+	const struct demi_demux_key *k = &r->key;
+	uint64_t addrs = k->remote.w[3] | (uint64_t)k->local.w[3] << 32;
+	uint32_t ports = k->rport | (uint32_t)k->lport << 16;
+
+	if (demi_ip_is4(&k->local))
+		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ addrs, ports, r->proto, s };
+}
 
 /* The time of this burst is needed. */
 static inline void demi_inet_read_clock(struct demi_inet *in)

@@ -41,6 +41,8 @@
 #define DEMI_TCP_MSS_DEFAULT 536 /* RFC 9293 3.7.1, IPv4 */
 #define DEMI_TCP_MSS_MIN 88 /* less is not taken from a SYN: every segment costs more than it carries */
 #define DEMI_TCP_SACKS 4
+/* Payload of at most so many bytes is copied behind the headers: one piece costs the device less than two. */
+#define DEMI_TCP_COPY_MAX 256U
 
 enum demi_tcp_state {
 	DEMI_TCP_CLOSED,
@@ -156,7 +158,7 @@ struct demi_tcp {
 	bool ts_ok : 1, sack_ok : 1, ecn_ok : 1; /* negotiated */
 	bool ws_ok : 1;
 	bool nodelay : 1, cork : 1, quickack : 1, keepalive : 1; /* options */
-	bool ack_now : 1, ack_later : 1; /* an acknowledgement is due; ack_later: t is in the list delack */
+	bool ack_now : 1, ack_later : 1; /* an acknowledgement is due; ack_later: when delack_ns has come */
 	bool fin_sent : 1; /* snd_nxt is behind it */
 	bool fin_rcvd : 1; /* rcv_nxt is behind it */
 	bool installed : 1; /* has a descriptor */
@@ -196,7 +198,8 @@ struct demi_tcp {
 	struct demi_tcp_chunk *snd_head, *snd_tail, *snd_cur; /* snd_cur: where snd_nxt is, or before */
 	struct demi_tcp_rec *rec_head, *rec_tail, *sent_head, *sent_tail;
 	struct demi_inet_link out; /* has something to send */
-	struct demi_inet_link delack; /* in order of delack_ns */
+	struct demi_inet_link
+		delack; /* in order of delack_ns; stays until then, also if no acknowledgement is due any more */
 	uint64_t delack_ns, xmit_ns;
 	struct demi_timer timer;
 	struct demi_tcp_rx *rx_head, *rx_tail;
@@ -310,6 +313,11 @@ struct demi_tcp_out {
 	uint8_t opts[DEMI_TCP_OPTS_MAX];
 };
 
+/* ---- tcp_fast.c ---- */
+
+int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga);
+int demi_tcp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
+
 /* ---- tcp_frame.c: one packet ---- */
 
 /* The device could not send one (a positive errno). */
@@ -392,7 +400,7 @@ bool demi_tcp_syn_sent_input(struct demi_tcp *t, struct demi_tcp_in *i);
 void demi_tcp_fast_update(struct demi_tcp *t);
 /* A challenge, if the limit allows another one (RFC 5961 10). */
 void demi_tcp_challenge(struct demi_tcp *t);
-/* An acknowledgement is due, soon. */
+/* An acknowledgement is due, soon: within DEMI_TCP_DELACK_NS. */
 void demi_tcp_ack_later(struct demi_tcp *t);
 
 /* ---- tcp_ack.c ---- */

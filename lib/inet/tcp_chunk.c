@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POOLED_SIZE 2048
 #define LARGE_MAX 32768 /* a copied push comes in pieces of at most so many bytes */
-#define CACHE_MAX 64
-#define POOLED_ROOM ((uint32_t)(POOLED_SIZE - sizeof(struct demi_tcp_chunk)))
 
 /* op->priv of a push with lent memory */
 #define LENT_CHUNKS(op) ((op)->priv.u64[0])
@@ -24,7 +21,7 @@ static struct demi_tcp_chunk *pooled_alloc(struct demi_inet *in)
 		in->tcp->chunk_cache = c->next;
 		in->tcp->chunk_cached--;
 	} else {
-		c = in->dev->ops->buf_alloc(in->dev, POOLED_SIZE);
+		c = in->dev->ops->buf_alloc(in->dev, DEMI_TCP_CHUNK_SIZE);
 	}
 	return c;
 }
@@ -32,7 +29,7 @@ static struct demi_tcp_chunk *pooled_alloc(struct demi_inet *in)
 /* With room for @room bytes; 0: for lent ones. */
 static struct demi_tcp_chunk *chunk_alloc(struct demi_inet *in, uint32_t room)
 {
-	bool pooled = room <= POOLED_ROOM;
+	bool pooled = room <= DEMI_TCP_CHUNK_ROOM;
 	struct demi_tcp_chunk *c;
 
 	if (pooled)
@@ -45,7 +42,7 @@ static struct demi_tcp_chunk *chunk_alloc(struct demi_inet *in, uint32_t room)
 	c->base = c->room;
 	c->op = NULL;
 	c->len = 0;
-	c->cap = pooled ? POOLED_ROOM : room;
+	c->cap = pooled ? DEMI_TCP_CHUNK_ROOM : room;
 	c->refs = 0;
 	c->gone = false;
 	c->pooled = pooled;
@@ -65,7 +62,7 @@ static void chunk_free(struct demi_inet *in, struct demi_tcp_chunk *c)
 				demi_op_complete(op);
 		}
 	}
-	if (c->pooled && in->tcp->chunk_cached < CACHE_MAX) {
+	if (c->pooled && in->tcp->chunk_cached < DEMI_TCP_CHUNK_CACHE) {
 		c->next = in->tcp->chunk_cache;
 		in->tcp->chunk_cache = c;
 		in->tcp->chunk_cached++;
@@ -151,7 +148,7 @@ static int take_copy(struct demi_inet *in, struct taking *t, const uint8_t *base
 		uint32_t n;
 
 		if (!c || c->len >= c->cap) {
-			c = chunk_alloc(in, left <= POOLED_ROOM ? 0 : left < LARGE_MAX ? left : LARGE_MAX);
+			c = chunk_alloc(in, left <= DEMI_TCP_CHUNK_ROOM ? 0 : left < LARGE_MAX ? left : LARGE_MAX);
 			if (!c)
 				return -ENOMEM;
 			take_add(t, c);
@@ -202,34 +199,6 @@ static int take_all(struct demi_tcp *t, struct taking *k, struct demi_op *op, co
 	return 0;
 }
 
-/* One small segment, and nothing waits: into a chunk of its own. False: not so, or no memory at hand. */
-static inline bool push_alone(struct demi_tcp *t, struct demi_op *op, const demi_sgarray_t *sga)
-{
-	uint32_t len = sga->sga_segs[0].sgaseg_len;
-	struct demi_inet *in = t->s.in;
-	struct demi_tcp_chunk *c = in->tcp->chunk_cache;
-
-	if (t->snd_head || !c || sga->sga_numsegs != 1 || len - 1 >= POOLED_ROOM || len >= in->zc_min_bytes ||
-	    demi_ctx_charge(in->ctx, len))
-		return false;
-	in->tcp->chunk_cache = c->next;
-	in->tcp->chunk_cached--;
-	c->next = NULL;
-	c->base = c->room;
-	c->op = NULL;
-	c->seq = t->snd_end;
-	c->len = len;
-	c->cap = POOLED_ROOM;
-	c->refs = 0;
-	c->gone = false;
-	memcpy(c->room, sga->sga_segs[0].sgaseg_buf, len);
-	in->ctx->count.copied_bytes += len;
-	t->snd_head = t->snd_tail = t->snd_cur = c;
-	t->snd_end += len;
-	demi_op_complete(op);
-	return true;
-}
-
 int demi_tcp_chunks_push(struct demi_tcp *t, struct demi_op *op, const void *head, uint32_t head_len,
 			 const demi_sgarray_t *sga)
 {
@@ -238,8 +207,6 @@ int demi_tcp_chunks_push(struct demi_tcp *t, struct demi_op *op, const void *hea
 	uint64_t total = head_len;
 	int err;
 
-	if (!head_len && push_alone(t, op, sga))
-		return 0;
 	for (uint32_t i = 0; i < sga->sga_numsegs; i++) {
 		if (!sga->sga_segs[i].sgaseg_len)
 			return -EINVAL;

@@ -123,7 +123,7 @@ static void tear_down(struct demi_tcp *t)
 	t->state = DEMI_TCP_CLOSED;
 	t->xmit = DEMI_TCP_XMIT_NONE;
 	demi_timer_cancel(&in->tcp->timers, &t->timer);
-	if (t->ack_later)
+	if (t->delack.next)
 		demi_inet_link_del(&t->delack);
 	t->ack_later = t->ack_now = false;
 	demi_inet_sock_unhash(&t->s);

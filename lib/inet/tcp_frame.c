@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-/* Payload of at most so many bytes is copied behind the headers: one piece costs the device less than two. */
-#define COPY_MAX 256
-
 static void put_ip4(struct demi_inet *in, const struct demi_tcp_out *o, uint8_t *to, uint32_t total)
 {
 	struct demi_ip4_hdr h = {
@@ -161,10 +158,10 @@ bool demi_tcp_send_data(struct demi_tcp *t, const struct demi_tcp_out *o, uint32
 	struct demi_tcp_chunk *c = demi_tcp_chunk_at(t, o->seq);
 	struct demi_inet_tx *tx;
 
-	tx = demi_inet_tx_alloc(in, header_bytes(o), len <= COPY_MAX ? len : 0);
+	tx = demi_inet_tx_alloc(in, header_bytes(o), len <= DEMI_TCP_COPY_MAX ? len : 0);
 	if (!tx)
 		return false;
-	if (len <= COPY_MAX)
+	if (len <= DEMI_TCP_COPY_MAX)
 		copy_payload(tx, c, o->seq - c->seq, len);
 	else
 		refer_payload(in, tx, c, o->seq - c->seq, len);
@@ -178,7 +175,7 @@ uint32_t demi_tcp_chunks_fit(struct demi_tcp *t, uint32_t seq, uint32_t len)
 	const struct demi_tcp_chunk *c;
 	uint32_t n;
 
-	if (len <= COPY_MAX)
+	if (len <= DEMI_TCP_COPY_MAX)
 		return len;
 	c = demi_tcp_chunk_at(t, seq);
 	n = c->len - (seq - c->seq);

@@ -47,9 +47,9 @@ void demi_tcp_ack_later(struct demi_tcp *t)
 {
 	struct demi_inet *in = t->s.in;
 
-	if (t->ack_later)
-		return;
 	t->ack_later = true;
+	if (t->delack.next) /* the last one went with data, perhaps: no sooner than that, no later */
+		return;
 	t->delack_ns = in->now_ns + DEMI_TCP_DELACK_NS;
 	demi_inet_link_add(&in->tcp->delack, &t->delack);
 }
@@ -100,13 +100,7 @@ static inline bool fast_input(struct demi_tcp *t, const struct demi_inet_rxpkt *
 	t->rcv_nxt = seq + len;
 	demi_tcp_rcv_mss(t, r, len);
 	demi_tcp_rx_take(t, r, r->off + hlen, len);
-	/* RFC 1122 4.2.3.2: every second full segment at once, all else within the delay */
-	if (t->rcv_nxt - t->rcv_acked >= 2 * t->rcv_mss || t->quickack) {
-		t->ack_now = true;
-		demi_tcp_want_output(t);
-	} else {
-		demi_tcp_ack_later(t);
-	}
+	demi_tcp_ack_data(t);
 	if (__builtin_expect(t->rx_failed, 0))
 		demi_tcp_abort(t, EBADMSG);
 	return true;
@@ -176,8 +170,11 @@ void demi_tcp_input(struct demi_inet *in, struct demi_inet_rxpkt *r)
 	r->key.lport = h->dport;
 	r->key.rport = h->sport;
 	t = DEMI_TCP(demi_demux_find(&in->tcp->demux, &r->key));
-	if (__builtin_expect(t && t->fast, 1) && fast_input(t, r, h))
-		return;
+	if (__builtin_expect(t && t->fast, 1)) {
+		demi_inet_hint_set(in, r, &t->s); /* the next one like it can go the fast way (fast.h) */
+		if (fast_input(t, r, h))
+			return;
+	}
 	slow_input(in, t, r, h);
 	return;
 drop:

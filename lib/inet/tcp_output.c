@@ -105,11 +105,7 @@ static void out_ack(struct demi_tcp *t, struct demi_tcp_out *o)
 	o->wnd = (uint16_t)(wnd >> t->rcv_wscale);
 	t->rcv_adv = t->rcv_nxt + wnd;
 	t->rcv_acked = t->rcv_nxt;
-	t->ack_now = false;
-	if (t->ack_later) {
-		t->ack_later = false;
-		demi_inet_link_del(&t->delack);
-	}
+	t->ack_now = t->ack_later = false;
 	if (t->ece_due)
 		o->flags |= DEMI_TH_ECE;
 }

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define CACHE_MAX 256
-
 static struct demi_tcp_rec *rec_alloc(struct demi_inet *in)
 {
 	struct demi_tcp_rec *rec = in->tcp->rec_cache;
@@ -19,7 +17,7 @@ static struct demi_tcp_rec *rec_alloc(struct demi_inet *in)
 
 static void rec_free(struct demi_inet *in, struct demi_tcp_rec *rec)
 {
-	if (in->tcp->rec_cached == CACHE_MAX) {
+	if (in->tcp->rec_cached >= DEMI_TCP_REC_CACHE) {
 		free(rec);
 		return;
 	}

@@ -89,6 +89,8 @@ static struct demi_queue_ops tcp_ops = {
 	.name = "tcp",
 	.push = tcp_push,
 	.pop = demi_tcp_pop,
+	.push_now = demi_tcp_push_now,
+	.pop_now = demi_tcp_pop_now,
 	.accept = demi_tcp_accept,
 	.connect = demi_tcp_connect,
 	.cancel = tcp_cancel,
@@ -261,8 +263,10 @@ void demi_tcp_run(struct demi_inet *in)
 	while ((l = ts->delack.next) != &ts->delack && demi_tcp_of_delack(l)->delack_ns <= in->now_ns) {
 		struct demi_tcp *t = demi_tcp_of_delack(l);
 
-		t->ack_later = false;
 		demi_inet_link_del(l);
+		if (!t->ack_later)
+			continue;
+		t->ack_later = false;
 		t->ack_now = true;
 		demi_tcp_want_output(t);
 	}

@@ -27,12 +27,14 @@ struct demi_inet_tx {
 	uint8_t segs;
 	bool usual; /* of the usual size */
 	bool flying;
-	bool plain; /* fast.c has made it: nobody waits for its end */
-	uint64_t version; /* of the headers that are in it; 0: none in particular */
+	bool plain; /* fast.c or tcp_fast.c has made it: nobody waits for its end */
+	uint64_t version; /* of the headers that are in it; 0: none in particular; DEMI_INET_TX_TCP */
 	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */
 };
+
+#define DEMI_INET_TX_TCP UINT64_MAX /* tcp_fast.c has made it, and its entry needs no more than a length */
 
 /* With room for @hdr bytes of headers and @copied bytes of payload; or NULL. pkt[0] is at the headers. */
 struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied);
@@ -56,10 +58,10 @@ void demi_inet_tx_end(struct demi_inet *in, struct demi_inet_tx *tx, int err);
 /* All that are queued or flying end. */
 void demi_inet_tx_end_all(struct demi_inet *in, int err);
 
-/* Somebody waits for the end of it, or it holds what others need. */
+/* Somebody waits for the end of it: for the push, or for the chunks that it refers to. */
 static inline bool demi_inet_tx_awaited(const struct demi_inet_tx *tx)
 {
-	return tx->op || tx->tcp;
+	return tx->op || (tx->tcp && tx->lent);
 }
 
 #endif /* DEMI_INET_TX_H */

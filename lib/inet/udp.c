@@ -214,17 +214,6 @@ static bool checksum_ok(struct demi_inet *in, const struct demi_inet_rxpkt *r, c
 	return demi_cksum_fold(demi_cksum_pkt(sum, r->p, r->off, len)) == 0xffff;
 }
 
-/* The next one like it can go the fast way (fast.c). */
-static void expect(struct demi_inet *in, struct demi_inet_sock *s, const struct demi_inet_rxpkt *r,
-		   const struct demi_udp_hdr *h)
-{
-	uint64_t addrs = r->key.remote.w[3] | (uint64_t)r->key.local.w[3] << 32;
-	uint32_t ports = h->sport | (uint32_t)h->dport << 16;
-
-	if (s->domain == AF_INET && demi_ip_is4(&r->key.remote))
-		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ addrs, ports, DEMI_UDP(s) };
-}
-
 void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r)
 {
 	struct demi_inet_sock *s;
@@ -249,7 +238,8 @@ void demi_udp_input(struct demi_inet *in, struct demi_inet_rxpkt *r)
 		goto bad;
 	}
 	len -= (uint32_t)sizeof(h);
-	expect(in, s, r, &h);
+	if (s->domain == AF_INET)
+		demi_inet_hint_set(in, r, s); /* the next one like it can go the fast way (fast.h) */
 	if (r->p->flags & DEMI_PKT_F_GSO) {
 		deliver_gso(DEMI_UDP(s), r, len);
 		goto drop;

@@ -44,11 +44,11 @@ struct demi_udp {
 
 #define DEMI_UDP(sock) ((struct demi_udp *)(sock)) /* s is the first member */
 
-/* Any push; demi_udp_push_fast() (fast.c) is what the queue's table has. */
-int demi_udp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
-		  socklen_t tolen);
-int demi_udp_push_fast(struct demi_queue *q, struct demi_op *op, const demi_sgarray_t *sga, const struct sockaddr *to,
-		       socklen_t tolen);
+/* fast.c */
+int demi_udp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga);
+int demi_udp_pushto_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga,
+			const struct sockaddr *to, socklen_t tolen);
+int demi_udp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
 
 /* Options, names or the state of the socket have changed. */
 static inline void demi_udp_forget(struct demi_udp *u)
