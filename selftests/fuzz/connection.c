@@ -321,7 +321,7 @@ static void step(struct input *i)
 	else if (what == 8)
 		icmp_error(i);
 	else if (what == 9)
-		sn->no_buf = take8(i) % 4 == 1;
+		wire.nomem |= sn->no_buf = take8(i) % 4 == 1;
 	else if (what == 10)
 		sn->hold = take8(i) & 1;
 	else if (qd < 0 || closed)
@@ -359,6 +359,7 @@ static void begin(struct input *i)
 	framed = how & 8;
 	if (framed)
 		set_int(listener, DEMI_SOL, DEMI_SO_FRAMED, 1);
+	wire.nomem = false;
 	wire.byte = framed ? NULL : stack_byte;
 	accept = start_accept(listener);
 	if (how & 16) {

@@ -479,6 +479,7 @@ struct link {
 	struct packet *queue[2]; /* towards end[i], by time of arrival */
 	/* in 1/10000 */
 	uint32_t loss, dup, reorder, corrupt, truncate;
+	uint32_t mark; /* of what is ECN-capable: congestion experienced */
 	uint64_t rate_bps, busy_ns[2]; /* 0: any rate */
 	uint64_t packets, lost;
 	void (*look)(struct link *l, int from, const uint8_t *p, uint32_t len);
@@ -500,6 +501,19 @@ static inline bool chance(uint32_t per_10000)
 	return per_10000 && rnd_below(10000) < per_10000;
 }
 
+/* As a router does that is about to drop packets: RFC 3168 5. */
+static inline void packet_mark(uint8_t *p)
+{
+	if (p[0] >> 4 == 6) {
+		if (p[1] & 0x30)
+			p[1] |= 0x30;
+	} else if (p[1] & 3) {
+		p[1] |= 3;
+		put16(p + 10, 0);
+		put16(p + 10, (uint16_t)~fold16(sum16(p, 20)));
+	}
+}
+
 static inline void link_carry(struct link *l, int from, struct packet *p)
 {
 	uint64_t at_ns = net_now + l->delay_ns;
@@ -518,6 +532,8 @@ static inline void link_carry(struct link *l, int from, struct packet *p)
 		free(p);
 		return;
 	}
+	if (chance(l->mark))
+		packet_mark(p->data);
 	if (chance(l->corrupt))
 		p->data[rnd_below(p->len)] ^= (uint8_t)(1 + rnd_below(255));
 	if (chance(l->truncate))

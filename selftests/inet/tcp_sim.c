@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a, timeout: 240 */
 /*
- * Two stacks on a link that drops, duplicates, reorders, delays, corrupts and truncates, with applications that push
- * and pop at random. Every byte is checked, and the rules of the wire on every packet. DEMI_TEST_SEED replays; the
- * first argument is the number of runs.
+ * Two stacks on a link that drops, duplicates, reorders, delays, marks, corrupts and truncates, with applications that
+ * push, pop, cancel and end at random, with messages or without. Every byte is checked, the rules of the wire on every
+ * packet (watch.h), the connections' state after each step (tcb.h). A run that fails says its seed: DEMI_TEST_SEED
+ * replays it, DEMI_SIM_DUMP=1 shows its packets. The first argument is the number of runs.
  */
-#include "net.h"
+#include "tcb.h"
+#include "watch.h"
 
 #include <demi/sockopt.h>
+
+#define PUSHES 8
+#define MESSAGES 4096
 
 struct app {
 	int qd;
 	uint64_t total, sent, got; /* bytes to send; pushed; popped */
 	uint64_t salt_out, salt_in;
-	demi_qtoken_t pop, push[8];
-	char *lent[8];
+	demi_qtoken_t pop, push[PUSHES];
+	char *lent[PUSHES];
 	uint32_t npush;
-	bool eof, shut, closed;
+	bool eof, shut;
+	bool gone; /* has closed in the middle of everything */
 	uint32_t lazy; /* in 1/10000: a step without popping */
-};
-
-/* What one end has said on the wire. */
-struct wire {
-	bool on, fin;
-	uint32_t right; /* edge of the window that it offered */
-	uint32_t fin_seq, max_end;
-	uint8_t wscale;
-	bool ws;
+	uint32_t rude; /* the same: a step in which it closes */
+	uint32_t lens[MESSAGES], pushed,
+		popped; /* of its messages; how many there are; how many the other has popped */
 };
 
 static struct link l;
 static struct app apps[2];
-static struct wire wires[2];
+static struct watch wire;
+static bool framed;
+static bool again; /* the connection that was watched is not the last one */
 static uint32_t nomem; /* in 1/10000: a step in which devices have no memory for packets */
-static bool dirty; /* corruption may pass the checksum's 16 bits: then nobody is to blame */
+static uint64_t run_seed;
 
 static uint8_t byte_at(uint64_t salt, uint64_t pos)
 {
@@ -44,64 +46,27 @@ static uint8_t byte_at(uint64_t salt, uint64_t pos)
 	return (uint8_t)(x >> (pos % 8 * 8));
 }
 
-/* For who replays a run: DEMI_SIM_DUMP=1 */
-static void dump(int from, const uint8_t *p, uint32_t len)
+/* Side 0 is the listener's. */
+static uint8_t wire_byte(int from, uint32_t pos)
 {
-	uint32_t off = ip_hdr_len(p), hdr = (p[off + 12] >> 4) * 4U;
-
-	printf("%llu.%06llu %d: flags %02x seq %u len %u ack %u wnd %u hdr %u\n",
-	       (unsigned long long)(net_now / 1000000), (unsigned long long)(net_now % 1000000), from, p[off + 13],
-	       get32(p + off + 4), len - off - hdr, get32(p + off + 8), get16(p + off + 14), hdr);
+	return byte_at(apps[from].salt_out, pos);
 }
 
 static void look(struct link *link, int from, const uint8_t *p, uint32_t len)
 {
-	uint32_t off = ip_hdr_len(p), hdr = (p[off + 12] >> 4) * 4U, seq = get32(p + off + 4), ack = get32(p + off + 8);
-	uint32_t data = len - off - hdr, end = seq + data, wnd = get16(p + off + 14);
-	struct wire *w = &wires[from], *peer = &wires[!from];
-	uint8_t flags = p[off + 13];
-
 	if (getenv("DEMI_SIM_DUMP"))
-		dump(from, p, len);
-	CHECK_EQ(tcp_sum(p, len), 0xffff);
-	if (flags & 4)
-		return;
-	if (flags & 2) {
-		for (uint32_t i = 20; i < hdr; i += p[off + i] == 1 ? 1 : p[off + i + 1]) {
-			if (p[off + i] == 0)
-				break;
-			if (p[off + i] == 3) {
-				w->ws = true;
-				w->wscale = p[off + i + 2];
-			}
-		}
-		w->right = (flags & 16 ? ack : 0) + wnd;
-		w->on = flags & 16;
-		w->max_end = seq + 1;
-		return;
-	}
-	wnd <<= w->ws && peer->ws ? w->wscale : 0;
-	/* RFC 9293 3.8.6: the right edge never moves back */
-	if (w->on && (int32_t)(ack + wnd - w->right) > 0)
-		w->right = ack + wnd;
-	else if (w->on && !dirty && !(peer->fin && ack == peer->fin_seq + 1)) /* then it means nothing any more */
-		CHECK((int32_t)(ack + wnd - w->right) >= 0);
-	if (!w->on) {
-		w->right = ack + wnd;
-		w->on = true;
-	}
-	/* nothing beyond the window, nothing behind the FIN */
-	if (data && peer->on && !dirty)
-		CHECK((int32_t)(end - peer->right) <= 0);
-	if (w->fin && data)
-		CHECK((int32_t)(end - w->fin_seq) <= 0);
-	if (flags & 1) {
-		CHECK(!w->fin || end == w->fin_seq);
-		w->fin = true;
-		w->fin_seq = end;
-	}
-	if ((int32_t)(end - w->max_end) > 0)
-		w->max_end = end;
+		watch_dump(from, p, len);
+	/* a SYN that was late, when all is over: another connection begins, and comes to nothing */
+	if (p[ip_hdr_len(p) + 13] & 2 && wire.side[from].syn && wire.side[from].isn != get32(p + ip_hdr_len(p) + 4))
+		again = true;
+	if (!again)
+		watch_look(&wire, from, p, len);
+}
+
+/* Somebody has closed with data under way: from then on operations of both may fail. */
+static bool may_fail(void)
+{
+	return apps[0].gone || apps[1].gone;
 }
 
 static void app_push(struct app *a)
@@ -114,7 +79,7 @@ static void app_push(struct app *a)
 	char *mem = buf;
 	int err;
 
-	if (a->sent == a->total || a->npush == 8)
+	if (a->sent == a->total || a->npush == PUSHES || a->pushed - a->popped == MESSAGES)
 		return;
 	if (heap) {
 		mem = demi_malloc(sizeof(buf));
@@ -139,26 +104,27 @@ static void app_push(struct app *a)
 	if (!heap)
 		memset(buf, 0xaa, used); /* it was copied, or is not ours to touch: this is not heap memory */
 	if (err) {
-		CHECK(err == ENOBUFS || (err == ENOMEM && nomem));
+		CHECK(err == ENOBUFS || (err == ENOMEM && nomem) || may_fail());
 		if (heap)
 			demi_free(mem);
 		return;
 	}
 	a->sent += used;
+	a->lens[a->pushed++ % MESSAGES] = used;
 	a->push[a->npush] = qt;
 	a->lent[a->npush++] = heap ? mem : NULL;
 }
 
-static void app_step(struct app *a)
+static void pushes_done(struct app *a)
 {
 	demi_qresult_t qr;
 
 	for (uint32_t i = 0; i < a->npush; i++) {
 		if (!try_result(a->push[i], &qr))
 			continue;
-		if (qr.qr_opcode != DEMI_OPC_PUSH)
+		if (qr.qr_opcode != DEMI_OPC_PUSH && !may_fail())
 			printf("push failed: %lld\n", (long long)qr.qr_ret);
-		CHECK_EQ(qr.qr_opcode, DEMI_OPC_PUSH);
+		CHECK(qr.qr_opcode == DEMI_OPC_PUSH || may_fail());
 		if (a->lent[i]) {
 			memset(a->lent[i], 0x55, 100); /* nobody reads it any more */
 			demi_free(a->lent[i]);
@@ -167,43 +133,109 @@ static void app_step(struct app *a)
 		a->lent[i] = a->lent[a->npush];
 		i--;
 	}
-	if (rnd_below(3) == 0)
-		app_push(a);
-	if (a->sent == a->total && !a->shut && rnd_below(4) == 0) {
-		OK(demi_shutdown(a->qd, SHUT_WR));
-		a->shut = true;
-	}
-	if (a->eof || chance(a->lazy))
+}
+
+/* Cancelled, it gives nothing, and no byte is lost; unless it was done before. */
+static void cancel_pop(struct app *a)
+{
+	demi_qresult_t qr;
+	int err = demi_cancel(a->pop);
+
+	CHECK(!err || err == EALREADY);
+	if (err)
 		return;
-	if (!a->pop) {
-		if (rnd_below(2))
-			OK(demi_pop(&a->pop, a->qd));
-		else
-			OK(demi_pop_n(&a->pop, a->qd, 1 + rnd_below(5000)));
-	}
-	if (!try_result(a->pop, &qr))
-		return;
+	qr = result_now(a->pop);
+	check_failed(&qr, ECANCELED);
 	a->pop = 0;
-	if (qr.qr_opcode != DEMI_OPC_POP)
-		printf("pop failed: %lld\n", (long long)qr.qr_ret);
-	CHECK_EQ(qr.qr_opcode, DEMI_OPC_POP);
-	for (uint32_t s = 0; s < qr.qr_value.sga.sga_numsegs; s++) {
-		const uint8_t *p = qr.qr_value.sga.sga_segs[s].sgaseg_buf;
-		uint32_t n = qr.qr_value.sga.sga_segs[s].sgaseg_len;
+}
+
+static void pop_done(struct app *a, demi_qresult_t *qr)
+{
+	struct app *peer = &apps[a == &apps[0]];
+	uint32_t len = 0;
+
+	a->pop = 0;
+	if (qr->qr_opcode != DEMI_OPC_POP && may_fail()) {
+		a->eof = true;
+		return;
+	}
+	if (qr->qr_opcode != DEMI_OPC_POP)
+		printf("pop failed: %lld\n", (long long)qr->qr_ret);
+	CHECK_EQ(qr->qr_opcode, DEMI_OPC_POP);
+	for (uint32_t s = 0; s < qr->qr_value.sga.sga_numsegs; s++) {
+		const uint8_t *p = qr->qr_value.sga.sga_segs[s].sgaseg_buf;
+		uint32_t n = qr->qr_value.sga.sga_segs[s].sgaseg_len;
 
 		if (!n)
 			a->eof = true;
 		for (uint32_t k = 0; k < n; k++)
 			CHECK_EQ(p[k], byte_at(a->salt_in, a->got + k));
 		a->got += n;
+		len += n;
 	}
-	OK(demi_sgafree(&qr.qr_value.sga));
+	if (framed && !a->eof) /* whole messages, one at a time */
+		CHECK_EQ(len, peer->lens[peer->popped++ % MESSAGES]);
+	else if (!framed)
+		peer->popped = peer->pushed;
+	OK(demi_sgafree(&qr->qr_value.sga));
+}
+
+/* It closes without a word, with what it has not read and what it has not sent; at once, in time, or never mind. */
+static void go_away(struct app *a)
+{
+	struct linger linger = { 1, (int)rnd_below(3) };
+
+	if (rnd_below(2))
+		OK(demi_setsockopt(a->qd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	a->gone = true;
+	OK(demi_close(a->qd));
+}
+
+static void app_step(struct app *a)
+{
+	demi_qresult_t qr;
+
+	pushes_done(a);
+	if (a->gone) {
+		if (a->pop && try_result(a->pop, &qr))
+			pop_done(a, &qr);
+		return;
+	}
+	tcb_check(a->qd);
+	if (chance(a->rude)) {
+		go_away(a);
+		return;
+	}
+	if (rnd_below(3) == 0)
+		app_push(a);
+	if (a->sent == a->total && !a->shut && rnd_below(4) == 0) {
+		int err = demi_shutdown(a->qd, SHUT_WR);
+
+		CHECK(!err || may_fail());
+		a->shut = true;
+	}
+	if (a->eof || chance(a->lazy))
+		return;
+	if (a->pop && rnd_below(20) == 0)
+		cancel_pop(a);
+	if (!a->pop) {
+		if (rnd_below(2) || framed)
+			OK(demi_pop(&a->pop, a->qd));
+		else
+			OK(demi_pop_n(&a->pop, a->qd, 1 + rnd_below(5000)));
+	}
+	if (try_result(a->pop, &qr))
+		pop_done(a, &qr);
 }
 
 static bool over(void)
 {
 	for (int i = 0; i < 2; i++) {
-		if (!apps[i].eof || !apps[i].shut || apps[i].npush)
+		const struct app *a = &apps[i];
+
+		if (a->npush || (a->gone && a->pop))
+			return false;
+		if (!a->gone && (!a->eof || (!a->shut && !may_fail())))
 			return false;
 	}
 	return true;
@@ -219,6 +251,8 @@ static void set_random(int qd)
 		OK(demi_setsockopt(qd, SOL_SOCKET, SO_RCVBUF, &v, sizeof(v)));
 	v = (int)rnd_below(2);
 	OK(demi_setsockopt(qd, IPPROTO_TCP, TCP_NODELAY, &v, sizeof(v)));
+	v = framed;
+	OK(demi_setsockopt(qd, DEMI_SOL, DEMI_SO_FRAMED, &v, sizeof(v)));
 	v = 1 + (int)rnd_below(4);
 	OK(demi_setsockopt(qd, DEMI_SOL, DEMI_SO_MAXSEGS, &v, sizeof(v)));
 	OK(demi_setsockopt(qd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)));
@@ -233,9 +267,13 @@ static void one(uint64_t seed)
 	demi_qresult_t qr;
 	uint64_t limit;
 
+	net_now = 1000000 * NET_MS;
 	l = (struct link){ .delay_ns = rnd_below(4) ? 1000 * (1 + rnd_below(20000)) : 1000, .look = look };
 	memset(apps, 0, sizeof(apps));
-	memset(wires, 0, sizeof(wires));
+	again = false;
+	framed = rnd_below(5) == 0;
+	memset(&wire, 0, sizeof(wire));
+	wire.byte = framed ? NULL : wire_byte;
 	if (rnd_below(8)) {
 		l.loss = rnd_below(3) ? rnd_below(300) : rnd_below(1500);
 		l.dup = rnd_below(2) ? rnd_below(300) : 0;
@@ -245,8 +283,13 @@ static void one(uint64_t seed)
 	}
 	if (rnd_below(3) == 0)
 		l.rate_bps = 1000000ULL * (1 + rnd_below(100));
-	dirty = l.corrupt != 0;
+	l.mark = rnd_below(2) ? 0 : rnd_below(2000);
 	nomem = rnd_below(4) ? 0 : rnd_below(3000);
+	wire.nomem = nomem != 0;
+	for (int i = 0; i < 2; i++) {
+		apps[i].salt_out = seed * 2 + (uint64_t)i;
+		apps[i].salt_in = seed * 2 + (uint64_t)!i;
+	}
 	l.end[0] = node_new(1, caps, mtu);
 	l.end[1] = node_new(2, caps, mtu);
 	listener = node_listen(l.end[0], domain, 80, 8);
@@ -265,8 +308,13 @@ static void one(uint64_t seed)
 	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
 	for (int i = 0; i < 2; i++) {
 		apps[i].total = rnd_below(4) ? rnd_below(300000) : rnd_below(2000);
-		apps[i].salt_out = seed * 2 + (uint64_t)i;
-		apps[i].salt_in = seed * 2 + (uint64_t)!i;
+		apps[i].rude = rnd_below(8) ? 0 : rnd_below(200);
+		if (apps[i].rude) { /* a reset may be lost: then only the other's keepalive finds out */
+			static const int on = 1, idle_s = 50;
+
+			OK(demi_setsockopt(apps[!i].qd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)));
+			OK(demi_setsockopt(apps[!i].qd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s)));
+		}
 		apps[i].lazy = rnd_below(2) ? rnd_below(9900) : 0; /* slow, but not for ever */
 	}
 	while (!over()) {
@@ -286,8 +334,11 @@ static void one(uint64_t seed)
 	}
 	for (int i = 0; i < 2; i++) {
 		l.end[i]->no_buf = false;
-		CHECK_EQ(apps[i].got, apps[!i].total);
-		OK(demi_close(apps[i].qd));
+		if (!may_fail())
+			CHECK_EQ(apps[i].got, apps[!i].total);
+		CHECK(apps[i].got <= apps[!i].sent);
+		if (!apps[i].gone)
+			OK(demi_close(apps[i].qd));
 	}
 	OK(demi_close(listener));
 	link_run(&l, 2000ULL * 1000 * NET_MS);
@@ -295,6 +346,16 @@ static void one(uint64_t seed)
 	CHECK_EQ(demi_ctx_self->push_bytes, 0);
 	CHECK_EQ(demi_ctx_self->live_conns, 0);
 	CHECK_EQ(demi_ctx_self->queues.open, 0);
+}
+
+static void say_seed(int sig)
+{
+	char line[64];
+	int n = snprintf(line, sizeof(line), "the run of DEMI_TEST_SEED=%llu\n", (unsigned long long)run_seed);
+
+	signal(sig, SIG_DFL);
+	if (write(STDOUT_FILENO, line, (size_t)n) != n)
+		return;
 }
 
 int main(int argc, char **argv)
@@ -305,14 +366,12 @@ int main(int argc, char **argv)
 	alarm(runs > 1000 ? 3600 : 230);
 	seed = check_seed();
 	init_memq();
+	signal(SIGABRT, say_seed);
 	for (int i = 0; i < runs; i++) {
-		check_rng = (seed + (uint64_t)i * 2) | 1;
+		run_seed = check_rng = (seed + (uint64_t)i * 2) | 1;
 		for (int k = 0; k < 8; k++) /* neighbours begin alike */
 			rnd();
-		if (getenv("SIM_V"))
-			printf("run %d: DEMI_TEST_SEED=%llu\n", i, (unsigned long long)(seed + (uint64_t)i * 2));
-		fflush(stdout);
-		one(seed + (uint64_t)i);
+		one(run_seed);
 	}
 	printf("%d seeds\n", runs);
 	return 0;
