@@ -92,12 +92,11 @@ void demi_tcp_xmit_arm(struct demi_tcp *t)
 	}
 	ns = rto_ns(t);
 	if (wants_probe(t)) {
-		uint64_t pto_ns = demi_tcp_pto_ns(t);
+		/* RFC 8985 7.2: not later than the timeout of what is oldest, however often more is sent */
+		uint64_t at_ns = now_ns + demi_tcp_pto_ns(t), rto_at_ns = t->rec_head->sent_ns + ns;
 
-		if (pto_ns < ns) {
-			demi_tcp_xmit_at(t, DEMI_TCP_XMIT_TLP, now_ns + pto_ns);
-			return;
-		}
+		demi_tcp_xmit_at(t, DEMI_TCP_XMIT_TLP, rto_at_ns > now_ns && rto_at_ns < at_ns ? rto_at_ns : at_ns);
+		return;
 	}
 	/* RFC 6298 (5.1): one that runs goes on; a reordering timer is not put off by more data */
 	if (t->xmit != DEMI_TCP_XMIT_RTO && t->xmit != DEMI_TCP_XMIT_REO)

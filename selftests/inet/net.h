@@ -37,7 +37,7 @@ struct node {
 	bool hold; /* frames are not reported as done until it is false again */
 	uint64_t held[4096];
 	uint32_t nheld;
-	int tx_err;
+	int tx_err, route_err;
 	uint32_t mtu;
 	uint32_t ports, flows;
 	uint16_t next_port;
@@ -177,6 +177,10 @@ static inline void node_send(struct node *n, const struct demi_pkt *p)
 			break;
 	}
 	off = ip_hdr_len(buf);
+	if (buf[off == 20 ? 9 : 6] != 6) { /* UDP is looked at elsewhere */
+		node_emit(n, buf, len);
+		return;
+	}
 	hdr = off + (buf[off + 12] >> 4) * 4U;
 	CHECK_EQ(off == 20 ? get16(buf + 2) : get16(buf + 4) + 40, len);
 	CHECK(first->len >= hdr);
@@ -243,6 +247,8 @@ static int node_route(struct demi_pktdev *d, struct demi_pktdev_route *r)
 {
 	struct node *n = (struct node *)d;
 
+	if (n->route_err)
+		return n->route_err;
 	r->mtu_bytes = n->mtu;
 	memset(&r->src, 0, sizeof(r->src));
 	if (r->family == AF_INET)
