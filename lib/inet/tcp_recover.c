@@ -151,6 +151,8 @@ static void frto_input(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 	}
 	if (t->frto_new || !d->acked || seq_leq(t->recover, t->snd_una)) { /* (2.a), (3.a): it was not */
 		if (d->acked || d->dup || d->sacked) {
+			if (t->frto_new) /* the two new segments are counted, and what was lost goes on at once */
+				t->cwnd = 3U * t->mss;
 			t->frto = t->frto_new = false;
 		}
 		return;
