@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * DEMI_PCAP: a device in front of another one that writes what crosses it to a file, in the pcapng format
- * (draft-ietf-opsawg-pcapng: section header, one interface, enhanced packet blocks), which libpcap reads. Unset, there is
- * no such device and nothing is asked.
+ * (draft-ietf-opsawg-pcapng: section header, one interface, enhanced packet blocks), which libpcap reads. Unset,
+ * there is no such device and nothing is asked.
  *
  * All contexts of the process write to one file: it is opened for appending, and each block is one write.
  */

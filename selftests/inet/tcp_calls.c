@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a */
 /*
- * What calls do and what they say: cancelling, backlogs, cookies' contents, messages over TCP (core/frame.h), TIME-WAIT,
- * TCP_INFO.
+ * What calls do and what they say: cancelling, backlogs, cookies' contents, messages over TCP (core/frame.h),
+ * TIME-WAIT, TCP_INFO.
  */
 #include "script.h"
 #include "tcb.h"

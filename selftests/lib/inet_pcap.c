@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a */
-/* DEMI_PCAP: the file holds every packet, byte for byte, with its direction; read with code that is not the library's. */
+/* DEMI_PCAP: the file holds every packet, byte for byte, with its direction; the reader here is not the library's. */
 #include "inet_test.h"
 
 #include <fcntl.h>
