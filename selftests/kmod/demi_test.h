@@ -27,6 +27,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "link.h"
+
 #define DT_UNUSED __attribute__((unused))
 
 /* How long something that must come may take. Nothing waits so long when all is well. */
@@ -591,6 +593,8 @@ static DT_UNUSED int dt_netns_enter(int ns)
  */
 static DT_UNUSED int dt_two_hosts(int *here, int *there)
 {
+	int err;
+
 	*there = dt_netns();
 	if (*there < 0)
 		return *there;
@@ -604,7 +608,10 @@ static DT_UNUSED int dt_two_hosts(int *here, int *there)
 	    dt_ip(DT_IP_HOST(2) "\nroute add default via 10.0.0.1\n"
 				"route add default via fd00::1"))
 		return -EINVAL;
-	return dt_netns_enter(*here);
+	err = link_wait("veth0");
+	if (!err)
+		err = dt_netns_enter(*here);
+	return err ? err : link_wait("veth0");
 }
 
 #endif /* DEMI_TEST_H */

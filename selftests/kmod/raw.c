@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "frames.h"
+#include "link.h"
 
 #define ENTRIES 64
 #define ETHERTYPE 0x88b5 /* for experiments: nobody else's */
@@ -65,6 +66,8 @@ FIXTURE_SETUP(raw)
 	ASSERT_EQ(0, system("ip link add v0 address 02:00:00:00:00:10 type veth "
 			    "peer name v1 address 02:00:00:00:00:11 &&"
 			    "ip link set v0 up && ip link set v1 up && ip link set lo up"));
+	ASSERT_EQ(0, link_wait("v0"));
+	ASSERT_EQ(0, link_wait("v1"));
 	self->fd = kmod_open();
 	ASSERT_GE(self->fd, 0);
 	ASSERT_EQ(0, fq_host(&self->q, self->fd, DEMI_QUEUE_RAW, if_nametoindex("v0"), ENTRIES));
