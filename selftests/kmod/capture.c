@@ -2,7 +2,6 @@
 /* timeout: 600 */
 /* DEMI_CAPTURE: copies of what crosses a queue. */
 #include <linux/filter.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "frames.h"
@@ -345,51 +344,30 @@ TEST_F(capture, queue_only_receives)
 
 /* ---- whose ---------------------------------------------------------------------------------- */
 
-#define USER 12345
-#define OTHER 12346
-
-static int open_as(uid_t uid)
-{
-	int fd;
-
-	if (chmod("/dev/demi", 0666) || seteuid(uid))
-		return -errno;
-	fd = kmod_open();
-	return seteuid(0) ? -errno : fd;
-}
-
-#define AS(uid, call)                                                                                                  \
-	({                                                                                                             \
-		int _ret;                                                                                              \
-		ASSERT_EQ(0, seteuid(uid));                                                                            \
-		_ret = (call);                                                                                         \
-		ASSERT_EQ(0, seteuid(0));                                                                              \
-		_ret;                                                                                                  \
-	})
-
 TEST(whose)
 {
-	int owner = open_as(USER), same = open_as(USER), other = open_as(OTHER), root = kmod_open();
+	int owner = kmod_open_as(KMOD_USER), same = kmod_open_as(KMOD_USER), other = kmod_open_as(KMOD_OTHER),
+	    root = kmod_open();
 	struct fq q, own_to, same_to, other_to, root_to;
 	unsigned int port;
 
-	ASSERT_EQ(0, AS(USER, fq_udp(&q, owner, 16, &port)));
-	ASSERT_EQ(0, AS(USER, fq_host(&own_to, owner, DEMI_QUEUE_CAPTURE, 0, 16)));
-	ASSERT_EQ(0, AS(USER, fq_host(&same_to, same, DEMI_QUEUE_CAPTURE, 0, 16)));
-	ASSERT_EQ(0, AS(OTHER, fq_host(&other_to, other, DEMI_QUEUE_CAPTURE, 0, 16)));
+	ASSERT_EQ(0, KMOD_AS(KMOD_USER, fq_udp(&q, owner, 16, &port)));
+	ASSERT_EQ(0, KMOD_AS(KMOD_USER, fq_host(&own_to, owner, DEMI_QUEUE_CAPTURE, 0, 16)));
+	ASSERT_EQ(0, KMOD_AS(KMOD_USER, fq_host(&same_to, same, DEMI_QUEUE_CAPTURE, 0, 16)));
+	ASSERT_EQ(0, KMOD_AS(KMOD_OTHER, fq_host(&other_to, other, DEMI_QUEUE_CAPTURE, 0, 16)));
 	ASSERT_EQ(0, fq_host(&root_to, root, DEMI_QUEUE_CAPTURE, 0, 16));
 
-	EXPECT_EQ(0, AS(USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_RX, 0)));
-	EXPECT_EQ(0, AS(USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
-	EXPECT_EQ(-EACCES, AS(USER, capture(same, q.q.id, same_to.q.id, DEMI_CAPTURE_F_RX, 0)));
-	EXPECT_EQ(-EACCES, AS(USER, capture(owner, q.q.id, same_to.q.id, DEMI_CAPTURE_F_RX, 0)));
-	EXPECT_EQ(-ENOENT, AS(OTHER, capture(other, q.q.id, other_to.q.id, DEMI_CAPTURE_F_RX, 0)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_RX, 0)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
+	EXPECT_EQ(-EACCES, KMOD_AS(KMOD_USER, capture(same, q.q.id, same_to.q.id, DEMI_CAPTURE_F_RX, 0)));
+	EXPECT_EQ(-EACCES, KMOD_AS(KMOD_USER, capture(owner, q.q.id, same_to.q.id, DEMI_CAPTURE_F_RX, 0)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_OTHER, capture(other, q.q.id, other_to.q.id, DEMI_CAPTURE_F_RX, 0)));
 	EXPECT_EQ(-ENOENT, capture(other, q.q.id, other_to.q.id, DEMI_CAPTURE_F_RX, 0));
 	EXPECT_EQ(0, capture(root, q.q.id, root_to.q.id, DEMI_CAPTURE_F_RX, 0));
 	/* the owner neither stops it nor takes its place */
-	EXPECT_EQ(-EBUSY, AS(USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_RX, 0)));
-	EXPECT_EQ(-ENODATA, AS(USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
-	EXPECT_EQ(-ENOENT, AS(USER, capture(owner, q.q.id, root_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
+	EXPECT_EQ(-EBUSY, KMOD_AS(KMOD_USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_RX, 0)));
+	EXPECT_EQ(-ENODATA, KMOD_AS(KMOD_USER, capture(owner, q.q.id, own_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_USER, capture(owner, q.q.id, root_to.q.id, DEMI_CAPTURE_F_STOP, 0)));
 	EXPECT_EQ(0, capture(root, q.q.id, root_to.q.id, DEMI_CAPTURE_F_STOP, 0));
 	fq_close(&q);
 	fq_close(&own_to);

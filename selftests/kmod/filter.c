@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -358,32 +357,10 @@ TEST_F(filter, of_an_ended_queue)
 
 /* ---- whose ---------------------------------------------------------------------------------- */
 
-#define USER 12345
-#define OTHER 12346
-
-/* /dev/demi as opened by this user. */
-static int open_as(uid_t uid)
-{
-	int fd;
-
-	if (chmod("/dev/demi", 0666) || seteuid(uid))
-		return -errno;
-	fd = kmod_open();
-	return seteuid(0) ? -errno : fd;
-}
-
-#define AS(uid, call)                                                                                                  \
-	({                                                                                                             \
-		int _ret;                                                                                              \
-		ASSERT_EQ(0, seteuid(uid));                                                                            \
-		_ret = (call);                                                                                         \
-		ASSERT_EQ(0, seteuid(0));                                                                              \
-		_ret;                                                                                                  \
-	})
-
 TEST(whose)
 {
-	int owner = open_as(USER), same = open_as(USER), other = open_as(OTHER), root = kmod_open();
+	int owner = kmod_open_as(KMOD_USER), same = kmod_open_as(KMOD_USER), other = kmod_open_as(KMOD_OTHER),
+	    root = kmod_open();
 	struct demi_filter_info info;
 	unsigned int port, id;
 	struct fq q;
@@ -393,43 +370,43 @@ TEST(whose)
 	ASSERT_GE(same, 0);
 	ASSERT_GE(other, 0);
 	ASSERT_GE(root, 0);
-	ASSERT_EQ(0, AS(USER, fq_udp(&q, owner, ENTRIES, &port)));
+	ASSERT_EQ(0, KMOD_AS(KMOD_USER, fq_udp(&q, owner, ENTRIES, &port)));
 	id = q.q.id;
 
 	/* one's own needs no privilege, be it eBPF that somebody else loaded */
-	EXPECT_EQ(0, AS(USER, attach_cbpf(owner, id, pass_all, 1)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, attach_cbpf(owner, id, pass_all, 1)));
 	prog = load_byte(0);
 	ASSERT_GE(prog, 0);
-	EXPECT_EQ(0, AS(USER, attach_ebpf(owner, id, prog)));
-	EXPECT_EQ(0, AS(USER, detach(owner, id)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, attach_ebpf(owner, id, prog)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, detach(owner, id)));
 
 	/* another context of the same user sees it, and that is all */
-	EXPECT_EQ(0, AS(USER, filter_info(same, id, &info)));
-	EXPECT_EQ(-EACCES, AS(USER, attach_cbpf(same, id, pass_all, 1)));
-	EXPECT_EQ(-EACCES, AS(USER, detach(same, id)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, filter_info(same, id, &info)));
+	EXPECT_EQ(-EACCES, KMOD_AS(KMOD_USER, attach_cbpf(same, id, pass_all, 1)));
+	EXPECT_EQ(-EACCES, KMOD_AS(KMOD_USER, detach(same, id)));
 
 	/* another user does not */
-	EXPECT_EQ(-ENOENT, AS(OTHER, filter_info(other, id, &info)));
-	EXPECT_EQ(-ENOENT, AS(OTHER, attach_cbpf(other, id, pass_all, 1)));
-	EXPECT_EQ(-ENOENT, AS(OTHER, detach(other, id)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_OTHER, filter_info(other, id, &info)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_OTHER, attach_cbpf(other, id, pass_all, 1)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_OTHER, detach(other, id)));
 
 	/* a privilege of the caller alone, or of the opener alone, is none */
 	EXPECT_EQ(-ENOENT, attach_cbpf(other, id, pass_all, 1));
-	EXPECT_EQ(-ENOENT, AS(OTHER, attach_cbpf(root, id, pass_all, 1)));
+	EXPECT_EQ(-ENOENT, KMOD_AS(KMOD_OTHER, attach_cbpf(root, id, pass_all, 1)));
 
 	/* an administrator's stays */
 	EXPECT_EQ(0, attach_cbpf(root, id, drop_all, 1));
-	EXPECT_EQ(-EPERM, AS(USER, detach(owner, id)));
-	EXPECT_EQ(-EPERM, AS(USER, attach_cbpf(owner, id, pass_all, 1)));
-	EXPECT_EQ(-EPERM, AS(USER, detach(q.q.fd, 0)));
-	EXPECT_EQ(-EPERM, AS(USER, attach_ebpf(q.q.fd, 0, prog)));
+	EXPECT_EQ(-EPERM, KMOD_AS(KMOD_USER, detach(owner, id)));
+	EXPECT_EQ(-EPERM, KMOD_AS(KMOD_USER, attach_cbpf(owner, id, pass_all, 1)));
+	EXPECT_EQ(-EPERM, KMOD_AS(KMOD_USER, detach(q.q.fd, 0)));
+	EXPECT_EQ(-EPERM, KMOD_AS(KMOD_USER, attach_ebpf(q.q.fd, 0, prog)));
 	EXPECT_EQ(0, filter_info(root, id, &info));
 	EXPECT_EQ(DEMI_FILTER_CBPF, info.kind);
 	EXPECT_EQ(0, detach(root, id));
-	EXPECT_EQ(0, AS(USER, attach_cbpf(owner, id, pass_all, 1)));
+	EXPECT_EQ(0, KMOD_AS(KMOD_USER, attach_cbpf(owner, id, pass_all, 1)));
 	/* an administrator may take an owner's away */
 	EXPECT_EQ(0, detach(root, id));
-	EXPECT_EQ(-ENODATA, AS(USER, detach(owner, id)));
+	EXPECT_EQ(-ENODATA, KMOD_AS(KMOD_USER, detach(owner, id)));
 
 	close(prog);
 	fq_close(&q);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/demi.h>
@@ -40,6 +41,31 @@ static inline int kmod_open(void)
 
 	return fd < 0 ? -errno : fd;
 }
+
+/* Users of tests about who may do what. */
+#define KMOD_USER 12345
+#define KMOD_OTHER 12346
+
+/* /dev/demi as opened by this user, who may from now on. */
+static inline int kmod_open_as(uid_t uid)
+{
+	int fd;
+
+	if (chmod(DEMI_DEV, 0666) || seteuid(uid))
+		return -errno;
+	fd = kmod_open();
+	return seteuid(0) ? -errno : fd;
+}
+
+/* A call as it ends for this user; of root's, in a test. */
+#define KMOD_AS(uid, call)                                                                                             \
+	({                                                                                                             \
+		int _ret;                                                                                              \
+		ASSERT_EQ(0, seteuid(uid));                                                                            \
+		_ret = (call);                                                                                         \
+		ASSERT_EQ(0, seteuid(0));                                                                              \
+		_ret;                                                                                                  \
+	})
 
 /* The id of the device of this name, or 0. */
 static inline unsigned int kmod_device(int fd, const char *name)
