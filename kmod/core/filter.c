@@ -64,6 +64,9 @@ static struct bpf_prog *demi_prog_classic(const struct demi_filter_attach *arg)
 	struct bpf_prog *prog;
 	int err = bpf_prog_create_from_user(&prog, &fprog, NULL, true);
 
+	/* a kernel without the interpreter says this if the JIT has no memory */
+	if (err == -ENOTSUPP)
+		err = -ENOMEM;
 	return err ? ERR_PTR(err) : prog;
 }
 

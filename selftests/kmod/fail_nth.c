@@ -6,6 +6,7 @@
  */
 #include "kmod.h"
 
+#include <linux/filter.h>
 #include <sys/syscall.h>
 
 static int nth_fd;
@@ -229,6 +230,28 @@ TEST_F(nth, flows)
 	ASSERT_EQ(0, kmod_ioctl(self->ctx, DEMI_GROUP_CREATE, &group));
 	set.group_id = group.group_id;
 	SWEEP(self->ctx, DEMI_GROUP_SET, set, );
+}
+
+static int filter_detach(int fd)
+{
+	struct demi_filter_detach d = { .size = sizeof(d) };
+
+	return kmod_ioctl(fd, DEMI_FILTER_DETACH, &d);
+}
+
+TEST_F(nth, filter)
+{
+	const struct sock_filter insns[] = { { 0x30, 0, 0, 0 }, { 0x6, 0, 0, 0xffff } }; /* ldb [0]; ret #65535 */
+	struct sock_filter back[2];
+	struct demi_filter_attach attach = {
+		.size = sizeof(attach), .kind = DEMI_FILTER_CBPF, .insn_count = 2, .insns = (uintptr_t)insns
+	};
+	struct demi_filter_info info = { .size = sizeof(info), .insn_count = 2, .insns = (uintptr_t)back };
+
+	SWEEP(self->flow_fd, DEMI_FILTER_ATTACH, attach, ASSERT_EQ(0, filter_detach(self->flow_fd)));
+	ASSERT_EQ(0, kmod_ioctl(self->flow_fd, DEMI_FILTER_ATTACH, &attach));
+	SWEEP(self->flow_fd, DEMI_FILTER_INFO, info, );
+	ASSERT_EQ(0, memcmp(insns, back, sizeof(insns)));
 }
 
 TEST_F(nth, capture)
