@@ -241,7 +241,6 @@ static void demi_tx_quiesce(struct demi_queue *q)
 {
 	struct demi_tx *tx = q->priv;
 
-	demi_flow_forget_queue(q);
 	synchronize_net();
 	demi_tx_wait_stop(&tx->wait);
 	demi_routes_forget(tx);
