@@ -32,7 +32,8 @@
  *	queue->done_lock	spinlock, IRQ	tx_done's producer side
  *	demi_filters_lock,	mutexes		queues' filters and taps against who changes them;
  *	demi_taps_lock				nothing is taken under them
- * Receive holds rcu_read_lock() from the flow's look-up to the delivery.
+ * Receive holds rcu_read_lock() from the flow's look-up to the delivery. Nobody holds a lock while
+ * he copies from or to the user, whose memory may block for as long as he likes.
  */
 #ifndef _DEMI_H
 #define _DEMI_H

@@ -7,6 +7,7 @@
 #include <net/net_namespace.h>
 
 #include "../netdev/net.h"
+#include "cmd.h"
 #include "ctx.h"
 #include "device.h"
 #include "limits.h"
@@ -110,6 +111,46 @@ void demi_ctx_drain(void)
 	/* contexts whose last reference is gone are on their way; nobody holds another */
 	flush_workqueue(demi_wq);
 	WARN_ON(!list_empty(&demi_ctxs));
+}
+
+/* ---- its tables ---------------------------------------------------------------------------- */
+
+int demi_ctx_publish(struct demi_cmd *cmd, struct xarray *table, void *object, u32 *id, u32 *answer)
+{
+	struct demi_ctx *ctx = cmd->ctx;
+	int err;
+
+	mutex_lock(&ctx->lock);
+	err = xa_alloc(table, id, NULL, XA_LIMIT(1, INT_MAX), GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&ctx->lock);
+	if (err)
+		return err;
+	*answer = *id;
+	err = demi_cmd_respond(cmd);
+	mutex_lock(&ctx->lock);
+	if (err)
+		xa_erase(table, *id);
+	else	/* the entry was reserved: this needs no memory */
+		xa_store(table, *id, object, GFP_KERNEL);
+	mutex_unlock(&ctx->lock);
+	return err;
+}
+
+void *demi_ctx_take(struct demi_ctx *ctx, struct xarray *table, u32 id,
+		    bool (*busy)(const void *object))
+{
+	void *object;
+
+	mutex_lock(&ctx->lock);
+	object = xa_load(table, id);
+	if (!object)
+		object = ERR_PTR(-ENOENT);
+	else if (busy(object))
+		object = ERR_PTR(-EBUSY);
+	else
+		xa_erase(table, id);
+	mutex_unlock(&ctx->lock);
+	return object;
 }
 
 /* ---- tables of debugfs --------------------------------------------------------------------- */

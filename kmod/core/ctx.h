@@ -12,8 +12,9 @@
 
 #include "../demi.h"
 
-struct demi_user;
+struct demi_cmd;
 struct demi_queue;
+struct demi_user;
 struct net;
 
 struct demi_ctx {
@@ -57,6 +58,22 @@ static inline void demi_ctx_get(struct demi_ctx *ctx)
 
 /* Before the module goes: wait until every context has been freed. */
 void demi_ctx_drain(void);
+
+/*
+ * Give @object an id in one of the context's tables, which goes to @id and to @answer in the
+ * command's argument, and respond. The user's memory may let us wait as long as he likes, so no
+ * lock is held; until the answer is there, nobody finds the object. On an error nobody will:
+ * -ENOMEM, -EFAULT.
+ */
+int demi_ctx_publish(struct demi_cmd *cmd, struct xarray *table, void *object, u32 *id,
+		     u32 *answer);
+
+/*
+ * Take the object with this id out of one of the context's tables: it is the caller's to free.
+ * ERR_PTR: -ENOENT; -EBUSY as @busy says, under ctx->lock.
+ */
+void *demi_ctx_take(struct demi_ctx *ctx, struct xarray *table, u32 id,
+		    bool (*busy)(const void *object));
 
 /* Tables of debugfs. */
 struct seq_file;

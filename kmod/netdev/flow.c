@@ -341,8 +341,10 @@ static void demi_flow_release(struct demi_flow *f)
 	if (f->flags & DEMI_FLOW_F_MULTICAST)
 		demi_mcast_leave(f->rsv, &f->key.local, f->scope_id);
 	xa_erase(&ctx->flows, f->id);
+	f->id = 0;
 	demi_limit_uncharge(ctx->user, DEMI_LIMIT_FLOWS);
-	kfree_rcu(f, rcu);
+	if (!f->answering)
+		kfree_rcu(f, rcu);
 }
 
 static void demi_flow_delete(struct demi_flow *f)
@@ -396,10 +398,32 @@ err_uncharge:
 
 /* ---- commands ------------------------------------------------------------------------------ */
 
+/*
+ * Tell the id of a flow that is there. ctx->lock is held, but for the time in which the user's
+ * memory may let us wait: then the flow may be deleted, or its queue end, as at any later time.
+ */
+static int demi_flow_answer(struct demi_cmd *cmd, struct demi_flow *f)
+{
+	struct demi_flow_add *arg = cmd->arg;
+	int err;
+
+	arg->flow_id = f->id;
+	f->answering = true;
+	mutex_unlock(&cmd->ctx->lock);
+	err = demi_cmd_respond(cmd);
+	mutex_lock(&cmd->ctx->lock);
+	f->answering = false;
+	if (!f->id)
+		kfree_rcu(f, rcu);
+	else if (err)
+		demi_flow_delete(f);
+	return err;
+}
+
 /* @q: the target, if it is a queue: held by the caller */
 static int demi_flow_add_locked(struct demi_cmd *cmd, struct demi_queue *q)
 {
-	struct demi_flow_add *arg = cmd->arg;
+	const struct demi_flow_add *arg = cmd->arg;
 	struct demi_ctx *ctx = cmd->ctx;
 	struct demi_reservation *rsv = xa_load(&ctx->reservations, arg->reservation_id);
 	struct demi_group *group = q ? NULL : xa_load(&ctx->groups, arg->target);
@@ -418,11 +442,7 @@ static int demi_flow_add_locked(struct demi_cmd *cmd, struct demi_queue *q)
 		demi_flow_release(f);
 		return err;
 	}
-	arg->flow_id = f->id;
-	err = demi_cmd_respond(cmd);
-	if (err)
-		demi_flow_delete(f);
-	return err;
+	return demi_flow_answer(cmd, f);
 }
 
 int demi_cmd_flow_add(struct demi_cmd *cmd)

@@ -91,23 +91,9 @@ int demi_cmd_group_create(struct demi_cmd *cmd)
 	group = demi_group_alloc(ctx);
 	if (IS_ERR(group))
 		return PTR_ERR(group);
-
-	mutex_lock(&ctx->lock);
-	err = xa_alloc(&ctx->groups, &group->id, group, XA_LIMIT(1, INT_MAX), GFP_KERNEL_ACCOUNT);
+	err = demi_ctx_publish(cmd, &ctx->groups, group, &group->id, &arg->group_id);
 	if (err)
-		goto err_free;
-	arg->group_id = group->id;
-	err = demi_cmd_respond(cmd);
-	if (err)
-		goto err_erase;
-	mutex_unlock(&ctx->lock);
-	return 0;
-
-err_erase:
-	xa_erase(&ctx->groups, group->id);
-err_free:
-	mutex_unlock(&ctx->lock);
-	demi_group_free(group);
+		demi_group_free(group);
 	return err;
 }
 
@@ -205,25 +191,23 @@ out:
 	return err;
 }
 
+/* Flows are added under ctx->lock. */
+static bool demi_group_is_busy(const void *group)
+{
+	return !list_empty(&((const struct demi_group *)group)->flows);
+}
+
 int demi_cmd_group_destroy(struct demi_cmd *cmd)
 {
 	const struct demi_group_destroy *arg = cmd->arg;
 	struct demi_ctx *ctx = cmd->ctx;
 	struct demi_group *group;
-	int err = 0;
 
 	if (arg->flags || arg->__reserved)
 		return -EINVAL;
-	mutex_lock(&ctx->lock);
-	group = xa_load(&ctx->groups, arg->group_id);
-	if (!group)
-		err = -ENOENT;
-	else if (!list_empty(&group->flows))	/* flows are added under ctx->lock */
-		err = -EBUSY;
-	else
-		xa_erase(&ctx->groups, group->id);
-	mutex_unlock(&ctx->lock);
-	if (!err)
-		demi_group_free(group);
-	return err;
+	group = demi_ctx_take(ctx, &ctx->groups, arg->group_id, demi_group_is_busy);
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	demi_group_free(group);
+	return 0;
 }

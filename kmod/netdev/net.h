@@ -71,7 +71,8 @@ struct demi_flow {
 	struct demi_group *group;
 	struct demi_reservation *rsv;
 	struct demi_ctx *ctx;		/* not held: the context deletes its flows before it goes */
-	u32 id;
+	u32 id;				/* 0: deleted; ctx->lock */
+	bool answering;			/* FLOW_ADD still has it, and frees it; ctx->lock */
 	struct list_head net_node;	/* demi_net->flow_list */
 	struct list_head target_node;	/* queue->flows, group->flows */
 	struct rcu_head rcu;

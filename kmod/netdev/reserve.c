@@ -246,7 +246,6 @@ void demi_reservation_free(struct demi_reservation *rsv)
 int demi_cmd_port_reserve(struct demi_cmd *cmd)
 {
 	struct demi_port_reserve *arg = cmd->arg;
-	struct demi_ctx *ctx = cmd->ctx;
 	struct demi_reservation *rsv;
 	struct in6_addr local;
 	int err;
@@ -254,28 +253,20 @@ int demi_cmd_port_reserve(struct demi_cmd *cmd)
 	err = demi_reserve_check(cmd, arg, &local);
 	if (err)
 		return err;
-	rsv = demi_reservation_create(ctx, arg);
+	rsv = demi_reservation_create(cmd->ctx, arg);
 	if (IS_ERR(rsv))
 		return PTR_ERR(rsv);
 
-	mutex_lock(&ctx->lock);
-	err = xa_alloc(&ctx->reservations, &rsv->id, rsv, XA_LIMIT(1, INT_MAX), GFP_KERNEL_ACCOUNT);
-	if (err)
-		goto err_free;
 	demi_addr_show(&arg->local, &rsv->local, rsv->port, rsv->scope_id);
-	arg->reservation_id = rsv->id;
-	err = demi_cmd_respond(cmd);
+	err = demi_ctx_publish(cmd, &cmd->ctx->reservations, rsv, &rsv->id, &arg->reservation_id);
 	if (err)
-		goto err_erase;
-	mutex_unlock(&ctx->lock);
-	return 0;
-
-err_erase:
-	xa_erase(&ctx->reservations, rsv->id);
-err_free:
-	mutex_unlock(&ctx->lock);
-	demi_reservation_free(rsv);
+		demi_reservation_free(rsv);
 	return err;
+}
+
+static bool demi_reservation_is_busy(const void *rsv)
+{
+	return ((const struct demi_reservation *)rsv)->nflows;
 }
 
 int demi_cmd_port_release(struct demi_cmd *cmd)
@@ -283,20 +274,12 @@ int demi_cmd_port_release(struct demi_cmd *cmd)
 	const struct demi_port_release *arg = cmd->arg;
 	struct demi_ctx *ctx = cmd->ctx;
 	struct demi_reservation *rsv;
-	int err = 0;
 
 	if (arg->flags || arg->__reserved)
 		return -EINVAL;
-	mutex_lock(&ctx->lock);
-	rsv = xa_load(&ctx->reservations, arg->reservation_id);
-	if (!rsv)
-		err = -ENOENT;
-	else if (rsv->nflows)
-		err = -EBUSY;
-	else
-		xa_erase(&ctx->reservations, rsv->id);
-	mutex_unlock(&ctx->lock);
-	if (!err)
-		demi_reservation_free(rsv);
-	return err;
+	rsv = demi_ctx_take(ctx, &ctx->reservations, arg->reservation_id, demi_reservation_is_busy);
+	if (IS_ERR(rsv))
+		return PTR_ERR(rsv);
+	demi_reservation_free(rsv);
+	return 0;
 }
