@@ -85,36 +85,21 @@ const struct demi_ip *demi_ether_linklocal(const struct demi_ether *e)
 
 /* ---- which frames are expected: ether.c ---- */
 
-static uint64_t own_bits(const struct demi_ether *e, bool v4)
+void demi_ether_expect6(struct demi_ether *e, const struct demi_ip *dst)
 {
-	uint64_t bits = v4; /* 0.0.0.0 */
-
+	e->rx6 = *dst;
+	e->own6 = 0;
 	for (uint32_t i = 0; i < DEMI_ETHER_ADDRS; i++) {
 		const struct demi_ether_addr *a = &e->addrs[i];
 
-		if (!a->state || demi_ip_is4(&a->ip) != v4)
-			continue;
-		bits |= 1ULL << (a->ip.b[15] & 63);
-		if (v4) /* and nothing comes from the broadcast address */
-			bits |= 1ULL << (ntohl(a->ip.w[3] | host_mask(a)) & 63);
-	}
-	return bits;
-}
-
-void demi_ether_rx_expect(struct demi_ether *e, const struct demi_ip *dst)
-{
-	if (demi_ip_is4(dst)) {
-		e->rx4 = dst->w[3];
-		e->own4 = own_bits(e, true);
-	} else {
-		e->rx6 = *dst;
-		e->own6 = own_bits(e, false);
+		if (a->state && !demi_ip_is4(&a->ip))
+			e->own6 |= 1ULL << (a->ip.b[15] & 63);
 	}
 }
 
 static void changed(struct demi_ether *e)
 {
-	e->own4 = e->own6 = ~0ULL; /* until the next packet has been looked at closely */
+	demi_ether_expect_nobody(e);
 	demi_ether_routes_changed(e);
 }
 

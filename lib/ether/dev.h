@@ -186,6 +186,7 @@ struct demi_ether_hint6 {
 	uint8_t unused[17];
 };
 
+#define DEMI_ETHER_PAIRS4 256
 #define DEMI_ETHER_HINT4 (1ULL << 32)
 #define DEMI_ETHER_HINTS4 64
 #define DEMI_ETHER_HINTS6 16
@@ -223,14 +224,13 @@ struct demi_ether {
 
 	/* receiving the expected frame */
 	uint64_t mac; /* of the device, in memory order */
-	uint32_t rx4; /* a local address: the last that a packet came to */
 	bool slow; /* there is something in `ready` or `job` */
 	bool kick; /* something was given to the device outside of tx() */
-	struct demi_ip rx6;
-	/* own addresses, by their last 6 bits: packets from such are looked at closely; all ones: from anybody */
-	uint64_t own4, own6;
-	uint64_t *open4,
-		*open6; /* UDP ports that are open for every address, a bit each, by the port as in the header */
+	struct demi_ip rx6; /* a local address: the last that a packet came to */
+	uint64_t own6; /* own addresses, by their last 6 bits: packets from such are looked at closely */
+	uint64_t pairs4[DEMI_ETHER_PAIRS4]; /* source and destination of packets that were looked at closely */
+	/* UDP ports that are open for every address, a bit each, by the port as in the header */
+	uint64_t open4[65536 / 64], open6[65536 / 64];
 
 	/* sending the expected packet */
 	uint32_t mtu; /* the link's */
@@ -273,6 +273,7 @@ struct demi_ether {
 	struct demi_ether_own *own; /* this layer's own packets */
 
 	struct demi_ether_port *ports[DEMI_ETHER_PORT_BUCKETS];
+	uint64_t numbers[2][65536 / 64]; /* ports of UDP, of TCP that somebody has, a bit each */
 	uint32_t next_handle;
 	uint32_t next_id; /* RFC 7739: of IPv6 fragments, from a random start */
 
@@ -321,6 +322,10 @@ uint64_t demi_ether_random(struct demi_ether *e, uint64_t below);
 /* ---- ether.c ---- */
 
 extern struct demi_pktdev_ops demi_ether_ops;
+
+/* Packets from @src to this host's @dst, both looked at closely, are to be expected; until addresses change. */
+void demi_ether_expect(struct demi_ether *e, const struct demi_ip *src, const struct demi_ip *dst);
+void demi_ether_expect_nobody(struct demi_ether *e);
 
 /* Headers that were found out hold no more: an address, a route or a neighbour has changed. */
 void demi_ether_hints_forget(struct demi_ether *e);
@@ -395,8 +400,8 @@ void demi_ether_sum_icmp6(uint8_t *icmp, uint32_t len, const struct demi_ip *src
 
 int demi_ether_addr_add(struct demi_ether *e, const struct demi_ip *ip, uint8_t plen, uint64_t preferred_ns,
 			uint64_t valid_ns, bool advertised);
-/* Packets to this address, which is local, are to be expected. */
-void demi_ether_rx_expect(struct demi_ether *e, const struct demi_ip *dst);
+/* demi_ether_expect() for IPv6 */
+void demi_ether_expect6(struct demi_ether *e, const struct demi_ip *dst);
 struct demi_ether_addr *demi_ether_addr_find(struct demi_ether *e, const struct demi_ip *ip);
 /* Is this one of the addresses that this host has and uses? */
 bool demi_ether_is_local(struct demi_ether *e, const struct demi_ip *ip);

@@ -51,25 +51,34 @@ static inline bool bit(const uint64_t *map, uint32_t i)
 #define MIN4 (DEMI_ETHER_HLEN + sizeof(struct demi_ip4_hdr) + sizeof(struct demi_udp_hdr))
 #define MIN6 (DEMI_ETHER_HLEN + sizeof(struct demi_ip6_hdr) + sizeof(struct demi_udp_hdr))
 
+/* A source and a destination, as they stand in an IPv4 header. */
+static inline uint64_t *pair4(struct demi_ether *e, uint64_t pair)
+{
+	return &e->pairs4[pair * 0x9e3779b97f4a7c15 >> 56];
+}
+
+_Static_assert(DEMI_ETHER_PAIRS4 == 1 << (64 - 56), "as many as the shift leaves");
+
 /*
- * The frame that nothing needs to be done about: to this device, with an IP packet without options to the address that
- * the last one came to, not a fragment, not from an address of this host, TCP or to an open port of UDP. The stack
- * checks everything else.
+ * The frame that nothing needs to be done about: to this device, with an IP packet without options, from where and to
+ * where one has come that was looked at closely; not a fragment; TCP, or to an open port of UDP. The stack checks
+ * everything else.
  */
-static inline bool expected4(const struct demi_ether *e, const uint8_t *d)
+static inline bool expected4(struct demi_ether *e, const uint8_t *d)
 {
 	uint32_t frag_proto = load32(d + 20); /* fragment, time to live, protocol */
+	uint64_t pair = load64(d + 26);
 
 	/* neither "more fragments" nor an offset */
-	if (load32(d + 30) != e->rx4 || frag_proto & 0xff3f || d[26] == 127 || e->own4 >> (d[29] & 63) & 1)
+	if (unlikely(*pair4(e, pair) != pair || frag_proto & 0xff3f))
 		return false;
 	frag_proto >>= 24;
-	if (frag_proto == IPPROTO_UDP)
+	if (likely(frag_proto == IPPROTO_UDP))
 		return bit(e->open4, load16(d + 36));
 	return frag_proto == IPPROTO_TCP;
 }
 
-static inline bool expected6(const struct demi_ether *e, const uint8_t *d)
+static inline bool expected6(struct demi_ether *e, const uint8_t *d)
 {
 	/* sources that begin with 64 bits of 0 have a meaning of their own */
 	if ((load64(d + 38) ^ e->rx6.q[0]) | (load64(d + 46) ^ e->rx6.q[1]) || !load64(d + 22) ||
@@ -80,18 +89,35 @@ static inline bool expected6(const struct demi_ether *e, const uint8_t *d)
 	return d[20] == IPPROTO_TCP;
 }
 
-static inline bool expected(const struct demi_ether *e, const struct demi_pkt *p)
+static inline bool expected(struct demi_ether *e, const struct demi_pkt *p)
 {
 	const uint8_t *d = p->data;
 	uint32_t type;
 
 	/* the whole destination, and that the source is not a group */
-	if (unlikely(p->len < MIN4 || (load64(d) ^ e->mac) << 15))
+	if (unlikely(p->len < MIN4 || (load64(d) ^ e->mac) << 15 || p->flags & DEMI_PKT_F_MORE))
 		return false;
 	type = load32(d + 12);
 	if (likely((type & 0xffffff) == TYPE_IP4_PLAIN))
 		return expected4(e, d);
 	return (type & 0xf0ffff) == TYPE_IP6 && p->len >= MIN6 && expected6(e, d);
+}
+
+void demi_ether_expect(struct demi_ether *e, const struct demi_ip *src, const struct demi_ip *dst)
+{
+	uint64_t pair = src->w[3] | (uint64_t)dst->w[3] << 32;
+
+	if (demi_ip_is4(dst))
+		*pair4(e, pair) = pair;
+	else
+		demi_ether_expect6(e, dst);
+}
+
+void demi_ether_expect_nobody(struct demi_ether *e)
+{
+	memset(e->pairs4, 0, sizeof(e->pairs4));
+	e->pairs4[0] = 1; /* not even 0.0.0.0 to itself, which belongs here; this pair does not */
+	e->own6 = ~0ULL;
 }
 
 void demi_ether_recycle(struct demi_ether *e, const struct demi_pkt *p, uint32_t segs)
@@ -110,27 +136,38 @@ static inline uint32_t segs_of(const struct demi_pkt *p, uint32_t n)
 	return segs;
 }
 
-/* Frames become packets in place; what is not the stack's drops out. */
-static uint32_t receive(struct demi_ether *e, struct demi_pkt *pkts, uint32_t n)
+/* All others; where the next packet goes. */
+static __attribute__((noinline)) struct demi_pkt *unexpected(struct demi_ether *e, struct demi_pkt *to,
+							     struct demi_pkt *p, uint32_t segs)
 {
-	uint32_t to = 0, segs;
+	if (!demi_ether_frame(e, p, segs))
+		return to;
+	if (to != p)
+		memmove(to, p, segs * sizeof(*p));
+	return to + segs;
+}
 
-	for (uint32_t i = 0; i < n; i += segs) {
-		struct demi_pkt *p = &pkts[i];
+/* Frames become packets in place; what is not the stack's drops out. */
+static inline uint32_t receive(struct demi_ether *e, struct demi_pkt *pkts, uint32_t n)
+{
+	struct demi_pkt *to = pkts, *end = pkts + n;
+	uint32_t segs;
 
-		segs = segs_of(p, n - i);
-		if (likely(expected(e, p))) {
-			p->data += DEMI_ETHER_HLEN;
-			p->len -= DEMI_ETHER_HLEN;
-			p->csum_start -= DEMI_ETHER_HLEN;
-		} else if (!demi_ether_frame(e, p, segs)) {
+	for (struct demi_pkt *p = pkts; p < end; p += segs) {
+		segs = 1;
+		if (unlikely(!expected(e, p))) {
+			segs = segs_of(p, (uint32_t)(end - p));
+			to = unexpected(e, to, p, segs);
 			continue;
 		}
-		if (unlikely(to != i))
-			memmove(&pkts[to], p, segs * sizeof(*p));
-		to += segs;
+		p->data += DEMI_ETHER_HLEN;
+		p->len -= DEMI_ETHER_HLEN;
+		p->csum_start -= DEMI_ETHER_HLEN;
+		if (unlikely(to != p))
+			*to = *p;
+		to++;
 	}
-	return to;
+	return (uint32_t)(to - pkts);
 }
 
 static __attribute__((noinline)) void give_back(struct demi_ether *e)
@@ -368,12 +405,13 @@ static __attribute__((noinline)) int tx_burst(struct demi_ether *e, const struct
 		const struct demi_pkt *p = &pkts[i];
 
 		segs = segs_of(p, n - i);
-		len = 0;
-		for (uint32_t k = 0; k < segs; k++)
+		len = p->len;
+		for (uint32_t k = 1; k < segs; k++)
 			len += p[k].len;
 		if (i + segs - base <= BURST && (len <= e->mtu || p->flags & DEMI_PKT_F_GSO) && header_known(e, p)) {
-			memcpy(&out[i - base], p, segs * sizeof(*p));
 			framed(&out[i - base], p);
+			for (uint32_t k = 1; k < segs; k++)
+				out[i - base + k] = p[k];
 			continue;
 		}
 		ret = pass(e, out, i - base);

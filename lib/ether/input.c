@@ -126,7 +126,7 @@ static bool packet4(struct demi_ether *e, struct demi_ether_in *in)
 	if (!is_for_us(e, in))
 		return not_for_us(e);
 	if (!in->mcast)
-		demi_ether_rx_expect(e, &in->dst);
+		demi_ether_expect(e, &in->src, &in->dst);
 	if (h.frag_off & htons(DEMI_IP4_MF | DEMI_IP4_OFFSET)) {
 		if (!in->joined)
 			demi_ether_reass4(e, in);
@@ -227,7 +227,7 @@ static bool packet6(struct demi_ether *e, struct demi_ether_in *in)
 	if (!is_for_us(e, in))
 		return not_for_us(e);
 	if (!in->mcast)
-		demi_ether_rx_expect(e, &in->dst);
+		demi_ether_expect(e, &in->src, &in->dst);
 	if (!extensions(in, &at))
 		return errored(e);
 	return in->proto == IPPROTO_FRAGMENT ? fragment6(e, in, at) : transport6(e, in, at);

@@ -174,8 +174,6 @@ static void destroy(struct demi_ether *e)
 	if (e->neighs)
 		demi_ether_neigh_exit(e);
 	demi_ether_own_exit(e);
-	free(e->open4);
-	free(e->open6);
 	free(e);
 }
 
@@ -206,10 +204,8 @@ static void set_head(struct demi_ether *e, struct demi_ctx *ctx, uint32_t mtu)
 
 static int allocate(struct demi_ether *e)
 {
-	e->open4 = calloc(65536 / 64, sizeof(uint64_t));
-	e->open6 = calloc(65536 / 64, sizeof(uint64_t));
 	e->neighs = calloc(DEMI_ETHER_NEIGHS, sizeof(*e->neighs));
-	return e->open4 && e->open6 && e->neighs ? 0 : -ENOMEM;
+	return e->neighs ? 0 : -ENOMEM;
 }
 
 /* 0: the device's. */
@@ -231,7 +227,7 @@ static struct demi_ether *make(const struct demi_ether_setup *s)
 		return NULL;
 	memset(e, 0, sizeof(*e));
 	e->ready_end = &e->ready;
-	e->own4 = e->own6 = ~0ULL;
+	demi_ether_expect_nobody(e);
 	e->clock = s->clock;
 	memcpy(e->secret, s->secret, sizeof(e->secret));
 	e->dad = s->dad;

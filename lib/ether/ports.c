@@ -67,13 +67,36 @@ static bool taken(const struct demi_ether *e, const struct demi_ether_port *p)
 	return false;
 }
 
-/* RFC 6056 3.3.1: from a random one on. Each family and protocol has the whole range. */
+static void set_bit(uint64_t *map, uint32_t i, bool on)
+{
+	map[i >> 6] = (map[i >> 6] & ~(1ULL << (i & 63))) | (uint64_t)on << (i & 63);
+}
+
+static bool bit(const uint64_t *map, uint32_t i)
+{
+	return map[i >> 6] >> (i & 63) & 1;
+}
+
+/* Does anybody have this number, for any address? */
+static uint64_t *numbers(struct demi_ether *e, const struct demi_ether_port *p)
+{
+	return e->numbers[p->p.proto == IPPROTO_TCP];
+}
+
+/*
+ * RFC 6056 3.3.1: from a random one on. First those that nobody has in any way; then what is free for this family and
+ * address.
+ */
 static int choose(struct demi_ether *e, struct demi_ether_port *p)
 {
 	uint32_t n = EPHEMERAL_MAX - EPHEMERAL_MIN + 1, first = (uint32_t)demi_ether_random(e, n);
 
-	for (uint32_t i = 0; i < n; i++) {
-		p->p.port = htons((uint16_t)(EPHEMERAL_MIN + (first + i) % n));
+	for (uint32_t i = 0; i < 2 * n; i++) {
+		uint32_t port = EPHEMERAL_MIN + (first + i) % n;
+
+		if (i < n && bit(numbers(e, p), port))
+			continue;
+		p->p.port = htons((uint16_t)port);
 		if (!taken(e, p))
 			return 0;
 	}
@@ -124,17 +147,13 @@ int demi_ether_port_reserve(struct demi_pktdev *d, struct demi_pktdev_port *arg)
 	} while (find(e, p->p.handle));
 	p->next = *b;
 	*b = p;
+	set_bit(numbers(e, p), ntohs(p->p.port), true);
 	arg->port = p->p.port;
 	arg->handle = p->p.handle;
 	return 0;
 }
 
 /* ---- which packets are expected: ether.c ---- */
-
-static void set_bit(uint64_t *map, uint32_t i, bool on)
-{
-	map[i >> 6] = (map[i >> 6] & ~(1ULL << (i & 63))) | (uint64_t)on << (i & 63);
-}
 
 static void open_bits(struct demi_ether *e, const struct demi_ether_port *p)
 {
@@ -184,6 +203,15 @@ void demi_ether_flow_del(struct demi_pktdev *d, uint32_t flow)
 	open_bits(e, *at);
 }
 
+static bool have_number(const struct demi_ether *e, const struct demi_ether_port *p)
+{
+	for (const struct demi_ether_port *o = *bucket(e, p->p.port); o; o = o->next) {
+		if (o->p.port == p->p.port && o->p.proto == p->p.proto)
+			return true;
+	}
+	return false;
+}
+
 void demi_ether_port_release(struct demi_pktdev *d, uint32_t handle)
 {
 	struct demi_ether *e = demi_ether_of(d);
@@ -195,6 +223,7 @@ void demi_ether_port_release(struct demi_pktdev *d, uint32_t handle)
 	*at = p->next;
 	p->flows = 0;
 	open_bits(e, p);
+	set_bit(numbers(e, p), ntohs(p->p.port), have_number(e, p));
 	free(p);
 }
 

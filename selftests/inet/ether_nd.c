@@ -321,7 +321,7 @@ static void advertised(void)
 	CHECK_EQ(route_to("fd0a::5", &mtu), 0);
 	CHECK_EQ(mtu, 1400);
 	CHECK_EQ(route_to("2001:db8::1", NULL), 0);
-	/* limits: an MTU that is too small or large, a link-local prefix, lifetimes the wrong way round, other lengths */
+	/* limits: MTUs too small or large, a link-local prefix, lifetimes the wrong way round, other lengths */
 	ra_start(1800, 0);
 	ra_mtu(1279);
 	ra_mtu(1501);
