@@ -13,7 +13,7 @@ struct arp {
 	uint16_t op;
 	uint8_t sha[6];
 	uint32_t spa;
-	uint8_t tha[6];
+	uint8_t target_mac[6];
 	uint32_t tpa;
 } DEMI_WIRE;
 
@@ -25,7 +25,7 @@ _Static_assert(sizeof(struct arp) == 28, "RFC 826");
 
 static const uint8_t everybody[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
-static void send_arp(struct demi_ether *e, uint16_t op, uint32_t spa, const uint8_t *tha, uint32_t tpa,
+static void send_arp(struct demi_ether *e, uint16_t op, uint32_t spa, const uint8_t *target_mac, uint32_t tpa,
 		     const uint8_t *to)
 {
 	struct arp a = {
@@ -42,8 +42,8 @@ static void send_arp(struct demi_ether *e, uint16_t op, uint32_t spa, const uint
 	if (!p)
 		return;
 	memcpy(a.sha, e->low->mac, sizeof(a.sha));
-	if (tha)
-		memcpy(a.tha, tha, sizeof(a.tha));
+	if (target_mac)
+		memcpy(a.target_mac, target_mac, sizeof(a.target_mac));
 	memcpy(p, &a, sizeof(a));
 	demi_ether_send_arp(e, p, sizeof(a), to);
 }

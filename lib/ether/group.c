@@ -58,19 +58,25 @@ static void change(struct demi_ether *e, struct demi_ether_group *g)
 		g->live = false;
 }
 
+static struct demi_ether_group *free_slot(struct demi_ether *e)
+{
+	for (uint32_t i = 0; i < DEMI_ETHER_GROUPS; i++) {
+		if (!e->groups[i].live)
+			return &e->groups[i];
+	}
+	return NULL;
+}
+
 int demi_ether_join(struct demi_ether *e, const struct demi_ip *ip)
 {
 	struct demi_ether_group *g = find(e, ip);
 
-	for (uint32_t i = 0; !g && i < DEMI_ETHER_GROUPS; i++) {
-		if (e->groups[i].live)
-			continue;
-		g = &e->groups[i];
-		*g = (struct demi_ether_group){ .ip = *ip, .live = true };
-		g->answer_ns = DEMI_ETHER_NEVER;
+	if (!g) {
+		g = free_slot(e);
+		if (!g)
+			return -ENOBUFS;
+		*g = (struct demi_ether_group){ .ip = *ip, .live = true, .answer_ns = DEMI_ETHER_NEVER };
 	}
-	if (!g)
-		return -ENOBUFS;
 	if (!g->refs++)
 		change(e, g);
 	return 0;

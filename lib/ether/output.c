@@ -23,10 +23,11 @@ static uint32_t head_bytes(const struct demi_ether *e)
 uint8_t *demi_ether_alloc(struct demi_ether *e, uint32_t len)
 {
 	struct demi_ether_own *o = e->low->ops->buf_alloc(e->low, head_bytes(e) + len);
-	uint8_t *ip = (uint8_t *)o + head_bytes(e);
+	uint8_t *ip;
 
 	if (!o)
 		return NULL;
+	ip = (uint8_t *)o + head_bytes(e);
 	o->next = e->own;
 	o->at = &e->own;
 	if (o->next)

@@ -152,11 +152,13 @@ static const struct demi_ip *router_for(const struct demi_ether *e, bool v4)
 static void group_mac(uint8_t mac[6], const struct demi_ip *ip)
 {
 	if (demi_ip_is4(ip)) {
-		memcpy(mac, "\x01\x00\x5e", 3);
+		mac[0] = 1;
+		mac[1] = 0;
+		mac[2] = 0x5e;
 		mac[3] = ip->b[13] & 0x7f;
 		memcpy(mac + 4, ip->b + 14, 2);
 	} else {
-		memcpy(mac, "\x33\x33", 2);
+		mac[0] = mac[1] = 0x33;
 		memcpy(mac + 2, ip->b + 12, 4);
 	}
 }

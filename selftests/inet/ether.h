@@ -351,7 +351,7 @@ static inline void stack_gets_nothing(void)
 
 /* ---- ARP ---- */
 
-static inline void receive_arp(uint32_t op, const uint8_t *sha, uint32_t spa, const uint8_t *tha, uint32_t tpa,
+static inline void receive_arp(uint32_t op, const uint8_t *sha, uint32_t spa, const uint8_t *target_mac, uint32_t tpa,
 			       const uint8_t *to)
 {
 	uint8_t f[60] = { 0 };
@@ -364,15 +364,15 @@ static inline void receive_arp(uint32_t op, const uint8_t *sha, uint32_t spa, co
 	put16(f + 20, op);
 	memcpy(f + 22, sha, 6);
 	put32(f + 28, spa);
-	if (tha)
-		memcpy(f + 32, tha, 6);
+	if (target_mac)
+		memcpy(f + 32, target_mac, 6);
 	put32(f + 38, tpa);
 	receive_frame(f, sizeof(f));
 	stack_gets_nothing();
 }
 
 /* The next frame is exactly this. */
-static inline void expect_arp(uint32_t op, uint32_t spa, const uint8_t *tha, uint32_t tpa, const uint8_t *to)
+static inline void expect_arp(uint32_t op, uint32_t spa, const uint8_t *target_mac, uint32_t tpa, const uint8_t *to)
 {
 	static const uint8_t nobody[6];
 	struct frame *f = next_frame();
@@ -385,7 +385,7 @@ static inline void expect_arp(uint32_t op, uint32_t spa, const uint8_t *tha, uin
 	CHECK_EQ(get16(f->d + 20), op);
 	CHECK(!memcmp(f->d + 22, host_mac, 6));
 	CHECK_EQ(get32(f->d + 28), spa);
-	CHECK(!memcmp(f->d + 32, tha ? tha : nobody, 6));
+	CHECK(!memcmp(f->d + 32, target_mac ? target_mac : nobody, 6));
 	CHECK_EQ(get32(f->d + 38), tpa);
 	free(f);
 }
