@@ -189,6 +189,30 @@ static void test_dpdk(void)
 	yaml = NULL;
 }
 
+static void test_inet(void)
+{
+	LOAD("X=1");
+	ACCEPTED(!*res->c.inet_addr && !*res->c.inet_gateway && !res->c.inet_mtu &&
+		 res->c.inet_dad == DEMI_INET_DAD_OPTIMISTIC);
+	LOAD("DEMI_INET_ADDR=10.0.0.1/24,auto", "DEMI_INET_GATEWAY=10.0.0.2", "DEMI_INET_MTU=9000",
+	     "DEMI_INET_DAD=off");
+	ACCEPTED(!strcmp(res->c.inet_addr, "10.0.0.1/24,auto") && !strcmp(res->c.inet_gateway, "10.0.0.2") &&
+		 res->c.inet_mtu == 9000 && res->c.inet_dad == DEMI_INET_DAD_OFF);
+	LOAD("DEMI_LOG=warn", "DEMI_INET_MTU=65536");
+	REFUSED("DEMI_INET_MTU");
+	LOAD("DEMI_LOG=warn", "DEMI_INET_DAD=perhaps");
+	REFUSED("optimistic on off");
+	/* Demikernel's names: everybody is a neighbour; only for devices of layer 2, and only where these are not set */
+	yaml = "demikernel:\n  local_ipv4_addr: 10.0.0.7\ninetstack_config:\n  mtu: 1400\n  mss: 1360\n";
+	LOAD("LIBOS=catnip");
+	ACCEPTED(!strcmp(res->c.inet_addr, "10.0.0.7/0") && res->c.inet_mtu == 1400);
+	LOAD("LIBOS=catnip", "DEMI_INET_ADDR=10.0.0.8/16", "DEMI_INET_MTU=1300");
+	ACCEPTED(!strcmp(res->c.inet_addr, "10.0.0.8/16") && res->c.inet_mtu == 1300);
+	LOAD("LIBOS=catnap");
+	ACCEPTED(!*res->c.inet_addr && !res->c.inet_mtu);
+	yaml = NULL;
+}
+
 static void test_arguments(void)
 {
 	struct demi_args bad = { .argc = -1, .argv = NULL };
@@ -352,6 +376,7 @@ int main(void)
 	test_yaml_wrong();
 	test_yaml_hostile();
 	test_dpdk();
+	test_inet();
 	unlink(yaml_path);
 	return failures != 0;
 }
