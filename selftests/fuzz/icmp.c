@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			put16(p + 2, 20 + len);
 			put32(p + 12, PEER4);
 			put32(p + 16, fuzz_node->addr4);
-			ip4_sum(p, 20);
+			set_ip4_sum(p);
 		}
 		if (!(how & 0x8000))
 			transport_sum(p, p + off, len, six ? 58 : 1, 2);

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			transport_sum(p, p + hlen, len - hlen, p[9], sum_offset(p[9]));
 		}
 		if (how & 0x8000 && hlen >= 20 && hlen <= len)
-			ip4_sum(p, hlen);
+			set_ip4_sum(p);
 		fuzz_receive(p, len, how & 0x1fff);
 	}
 	fuzz_end();

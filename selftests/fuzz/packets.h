@@ -98,15 +98,9 @@ static inline void fuzz_end(void)
 
 /* ---- sums: right ones, so that an input gets behind the first check ---- */
 
-static inline void ip4_sum(uint8_t *p, uint32_t hlen)
-{
-	put16(p + 10, 0);
-	put16(p + 10, (uint16_t)~fold16(sum16(p, hlen)));
-}
-
 static inline void transport_sum(const uint8_t *ip, uint8_t *p, uint32_t len, uint8_t proto, uint32_t at)
 {
-	uint32_t sum = proto == 1 ? 0 : (ip[0] >> 4 == 4 ? sum16(ip + 12, 8) : sum16(ip + 8, 32)) + proto + len;
+	uint32_t sum = proto == 1 ? 0 : pseudo_sum(ip, proto, len);
 
 	if (len < at + 2)
 		return;

@@ -20,7 +20,7 @@ static uint32_t headers(uint8_t *p, bool six, uint32_t len)
 	p[9] = 17;
 	put32(p + 12, PEER4);
 	put32(p + 16, fuzz_node->addr4);
-	ip4_sum(p, 20);
+	set_ip4_sum(p);
 	return 20;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uses: libdemi.a */
+/* uses: libdemi.a, no-asan: AddressSanitizer cannot live in so little memory */
 /* The counters of IP, ICMP and UDP. */
 #include "count.h"
 

@@ -8,6 +8,7 @@
  * the library's.
  */
 
+#include "../lib/bytes.h"
 #include "../lib/check.h"
 
 #include "core/ctx.h"
@@ -49,44 +50,6 @@ static uint64_t net_now = 1000000 * NET_MS;
 
 /* ---- bytes ---- */
 
-static inline void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static inline uint32_t get16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return get16(p) << 16 | get16(p + 2);
-}
-
-static inline uint32_t sum16(const uint8_t *p, uint32_t len)
-{
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < len; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	return sum;
-}
-
-static inline uint16_t fold16(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
 static inline uint32_t ip_hdr_len(const uint8_t *p)
 {
 	return p[0] >> 4 == 4 ? 20 : 40;
@@ -94,9 +57,9 @@ static inline uint32_t ip_hdr_len(const uint8_t *p)
 
 static inline uint16_t tcp_sum(const uint8_t *p, uint32_t len)
 {
-	uint32_t off = ip_hdr_len(p), sum = off == 20 ? sum16(p + 12, 8) : sum16(p + 8, 32);
+	uint32_t off = ip_hdr_len(p);
 
-	return fold16(sum + 6 + (len - off) + sum16(p + off, len - off));
+	return fold16(pseudo_sum(p, 6, len - off) + sum16(p + off, len - off));
 }
 
 static inline void set_sums(uint8_t *p, uint32_t len)
@@ -105,8 +68,7 @@ static inline void set_sums(uint8_t *p, uint32_t len)
 
 	if (off == 20) {
 		put16(p + 2, len);
-		put16(p + 10, 0);
-		put16(p + 10, (uint16_t)~fold16(sum16(p, 20)));
+		set_ip4_sum(p);
 	} else {
 		put16(p + 4, len - 40);
 	}
@@ -197,8 +159,7 @@ static inline void node_send(struct node *n, const struct demi_pkt *p)
 		CHECK(n->d.caps & DEMI_PKTDEV_C_TX_CSUM);
 		CHECK_EQ(first->csum_start, off);
 		CHECK_EQ(first->csum_offset, 16);
-		CHECK_EQ(get16(buf + off + 16),
-			 fold16((off == 20 ? sum16(buf + 12, 8) : sum16(buf + 8, 32)) + 6 + len - off));
+		CHECK_EQ(get16(buf + off + 16), fold16(pseudo_sum(buf, 6, len - off)));
 	}
 	node_segment(n, buf, len, hdr, first->gso_size ? first->gso_size : 65536,
 		     first->flags & DEMI_PKT_F_CSUM_PARTIAL);
@@ -515,8 +476,7 @@ static inline void packet_mark(uint8_t *p)
 			p[1] |= 0x30;
 	} else if (p[1] & 3) {
 		p[1] |= 3;
-		put16(p + 10, 0);
-		put16(p + 10, (uint16_t)~fold16(sum16(p, 20)));
+		set_ip4_sum(p);
 	}
 }
 

@@ -51,15 +51,16 @@ static uint32_t random_packet(uint8_t *p)
 		n += ip + 8;
 		put16(p + (p[0] == 0x45 ? 2 : 4), p[0] == 0x45 ? n : n - 40);
 		put16(p + ip + 2, 0);
-		put16(p + ip + 2, (uint16_t)~fold(sum16(p + ip, n - ip) + (p[0] == 0x45 ? 0 : pseudo(p, 58, n - ip))));
+		put16(p + ip + 2,
+		      (uint16_t)~fold16(sum16(p + ip, n - ip) + (p[0] == 0x45 ? 0 : pseudo_sum(p, 58, n - ip))));
 		if (p[0] == 0x45)
-			sum_ip4(p);
+			set_ip4_sum(p);
 	}
 	if (rnd_below(2)) { /* a few bits in the headers */
 		for (uint32_t i = rnd_below(4) + 1; i; i--)
 			p[rnd_below(n < 80 ? n : 80)] ^= (uint8_t)(1U << rnd_below(8));
 		if (rnd_below(2) && p[0] >> 4 == 4 && (p[0] & 15) * 4U <= n)
-			sum_ip4(p);
+			set_ip4_sum(p);
 	}
 	if (rnd_below(8) == 0)
 		n = rnd_below(n + 1);

@@ -17,7 +17,7 @@ static uint32_t icmp4(uint8_t type, uint8_t code, uint16_t sport, uint16_t dport
 	p[9] = 1;
 	put32(p + 12, 0x0a0000fe); /* from a router */
 	put32(p + 16, ADDR4);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	p[20] = type;
 	p[21] = code;
 	q[0] = 0x45;
@@ -28,14 +28,14 @@ static uint32_t icmp4(uint8_t type, uint8_t code, uint16_t sport, uint16_t dport
 	put16(q + 20, sport);
 	put16(q + 22, dport);
 	put16(q + 24, 80);
-	put16(p + 22, (uint16_t)~fold(sum16(p + 20, 36)));
+	put16(p + 22, (uint16_t)~fold16(sum16(p + 20, 36)));
 	return 56;
 }
 
 static void sum_icmp6(uint32_t len)
 {
 	put16(p + 42, 0);
-	put16(p + 42, (uint16_t)~fold(pseudo(p, 58, len - 40) + sum16(p + 40, len - 40)));
+	put16(p + 42, (uint16_t)~fold16(pseudo_sum(p, 58, len - 40) + sum16(p + 40, len - 40)));
 }
 
 static uint32_t icmp6(uint8_t type, uint8_t code, uint16_t sport, uint16_t dport)
@@ -192,12 +192,12 @@ static void test_others(void)
 	icmp4(3, 3, port, 9);
 	p[28 + 9] = 6; /* TCP */
 	put16(p + 22, 0);
-	put16(p + 22, (uint16_t)~fold(sum16(p + 20, 36)));
+	put16(p + 22, (uint16_t)~fold16(sum16(p + 20, 36)));
 	CHECK_EQ(popped_error(qd, 56), 0);
 	icmp4(3, 3, port, 9);
 	put16(p + 28 + 6, 5); /* of a later fragment, which has no ports */
 	put16(p + 22, 0);
-	put16(p + 22, (uint16_t)~fold(sum16(p + 20, 36)));
+	put16(p + 22, (uint16_t)~fold16(sum16(p + 20, 36)));
 	CHECK_EQ(popped_error(qd, 56), 0);
 	CHECK_EQ(popped_error(qd, icmp4(3, 3, port, 9)), ECONNREFUSED);
 	CHECK_EQ(popped_error(open, icmp4(3, 3, 7000, 9)), 0);
@@ -220,10 +220,10 @@ static void test_malformed(void)
 	for (len = 20; len < 56; len++) { /* cut off anywhere */
 		icmp4(3, 3, port, 9);
 		put16(p + 2, len);
-		sum_ip4(p);
+		set_ip4_sum(p);
 		if (len >= 24) {
 			put16(p + 22, 0);
-			put16(p + 22, (uint16_t)~fold(sum16(p + 20, len - 20)));
+			put16(p + 22, (uint16_t)~fold16(sum16(p + 20, len - 20)));
 		}
 		CHECK_EQ(popped_error(qd, len), 0);
 	}
@@ -231,7 +231,7 @@ static void test_malformed(void)
 	icmp4(3, 3, port, 9);
 	p[28] = 0x4f; /* quotes a header of 60 bytes */
 	put16(p + 22, 0);
-	put16(p + 22, (uint16_t)~fold(sum16(p + 20, 36)));
+	put16(p + 22, (uint16_t)~fold16(sum16(p + 20, 36)));
 	CHECK_EQ(popped_error(qd, 56), 0);
 	CHECK_EQ(counter("IcmpInErrors"), 37);
 	for (len = 40; len < 96; len++) {

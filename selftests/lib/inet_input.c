@@ -63,40 +63,40 @@ static void test_ip4(void)
 	refused("Ip6InHdrErrors");
 	good4();
 	put16(p + 2, 36); /* longer than what came */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInHdrErrors");
 	good4();
 	put16(p + 2, 19); /* shorter than its header */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInHdrErrors");
 	good4();
 	p[10] ^= 1;
 	refused("IpInHdrErrors");
 	good4();
 	put16(p + 6, 0x2000); /* more fragments */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInHdrErrors");
 	good4();
 	put16(p + 6, 1); /* a later fragment */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInHdrErrors");
 	good4();
 	put32(p + 12, 0xe0000001);
 	sum_udp(p, 20);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInAddrErrors");
 	good4();
 	put32(p + 12, 0xffffffff);
 	sum_udp(p, 20);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInAddrErrors");
 	good4();
 	p[9] = 132;
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("IpInUnknownProtos");
 	good4();
 	put16(p + 6, 0x4000); /* do not fragment is no fragment */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	accepted(q4, "payload");
 }
 
@@ -108,7 +108,7 @@ static void test_ip4_shape(void)
 	memset(p + 20, 1, 12); /* no-operation */
 	p[0] = 0x48;
 	put16(p + 2, 47);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	len = 47;
 	accepted(q4, "payload");
 	good4();
@@ -117,7 +117,7 @@ static void test_ip4_shape(void)
 	accepted(q4, "payload");
 	good4();
 	put16(p + 2, 40); /* the datagram is shorter than what IP carries */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	memset(p + len, 0xaa, 5);
 	len = 40;
 	accepted(q4, "payload");
@@ -127,7 +127,7 @@ static void test_udp(void)
 {
 	good4();
 	put16(p + 2, 27); /* less than a UDP header */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	len = 27;
 	refused("UdpInErrors");
 	good4();
@@ -141,7 +141,7 @@ static void test_udp(void)
 	refused("UdpInCsumErrors");
 	good4();
 	put32(p + 12, PEER4 + 1); /* the pseudo header counts */
-	sum_ip4(p);
+	set_ip4_sum(p);
 	refused("UdpInCsumErrors");
 	good4();
 	put16(p + 26, 0); /* none was made: RFC 768 */

@@ -402,7 +402,7 @@ static void test_groups(void)
 	udp4(p, 5, 7000, "group", 5);
 	put32(p + 16, 0xe0010203);
 	sum_udp(p, 20);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	inject(p, 33);
 	pop_bytes(qd, "group", 5);
 	OK(demi_setsockopt(qd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof(m)));

@@ -8,6 +8,7 @@
  * the test says that it is done.
  */
 
+#include "bytes.h"
 #include "check.h"
 
 #include "core/ctx.h"
@@ -336,63 +337,13 @@ static inline void inet_run(void (*fn)(void), uint32_t caps)
 
 /* ---- packets: built and read with code that is not the library's ---- */
 
-static inline void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static inline uint32_t get16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return get16(p) << 16 | get16(p + 2);
-}
-
-static inline uint32_t sum16(const uint8_t *p, uint32_t len)
-{
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < len; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	return sum;
-}
-
-static inline uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-/* Fill in the header checksum of an IPv4 packet, or the checksum of the UDP header @off. */
-static inline void sum_ip4(uint8_t *p)
-{
-	put16(p + 10, 0);
-	put16(p + 10, (uint16_t)~fold(sum16(p, (p[0] & 15) * 4U)));
-}
-
-static inline uint32_t pseudo(const uint8_t *p, uint32_t proto, uint32_t len)
-{
-	return (p[0] >> 4 == 4 ? sum16(p + 12, 8) : sum16(p + 8, 32)) + proto + len;
-}
-
 static inline void sum_udp(uint8_t *p, uint32_t off)
 {
 	uint32_t len = get16(p + off + 4);
 	uint16_t sum;
 
 	put16(p + off + 6, 0);
-	sum = (uint16_t)~fold(pseudo(p, 17, len) + sum16(p + off, len));
+	sum = (uint16_t)~fold16(pseudo_sum(p, 17, len) + sum16(p + off, len));
 	put16(p + off + 6, sum ? sum : 0xffff);
 }
 
@@ -412,7 +363,7 @@ static inline uint32_t udp4(uint8_t *p, uint16_t sport, uint16_t dport, const vo
 	put16(p + 24, 8 + len);
 	memcpy(p + 28, payload, len);
 	sum_udp(p, 20);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	return 28 + len;
 }
 

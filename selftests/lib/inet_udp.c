@@ -22,7 +22,7 @@ static void test_push4(bool offload)
 	CHECK_EQ(s->data[9], 17);
 	CHECK_EQ(get32(s->data + 12), ADDR4);
 	CHECK_EQ(get32(s->data + 16), PEER4);
-	CHECK_EQ(fold(sum16(s->data, 20)), 0xffff);
+	CHECK_EQ(fold16(sum16(s->data, 20)), 0xffff);
 	CHECK_EQ(get16(s->data + 20), 7000);
 	CHECK_EQ(get16(s->data + 22), 9);
 	CHECK_EQ(get16(s->data + 24), 13);
@@ -31,10 +31,10 @@ static void test_push4(bool offload)
 		CHECK_EQ(s->meta.flags, DEMI_PKT_F_CSUM_PARTIAL);
 		CHECK_EQ(s->meta.csum_start, 20);
 		CHECK_EQ(s->meta.csum_offset, 6);
-		CHECK_EQ(get16(s->data + 26), fold(pseudo(s->data, 17, 13)));
+		CHECK_EQ(get16(s->data + 26), fold16(pseudo_sum(s->data, 17, 13)));
 	} else {
 		CHECK_EQ(s->meta.flags, 0);
-		CHECK_EQ(fold(pseudo(s->data, 17, 13) + sum16(s->data + 20, 13)), 0xffff);
+		CHECK_EQ(fold16(pseudo_sum(s->data, 17, 13) + sum16(s->data + 20, 13)), 0xffff);
 	}
 	free(s);
 	OK(demi_close(qd));
@@ -62,9 +62,9 @@ static void test_push6(bool offload)
 	if (offload) {
 		CHECK_EQ(s->meta.csum_start, 40);
 		CHECK_EQ(s->meta.csum_offset, 6);
-		CHECK_EQ(get16(s->data + 46), fold(pseudo(s->data, 17, 13)));
+		CHECK_EQ(get16(s->data + 46), fold16(pseudo_sum(s->data, 17, 13)));
 	} else {
-		CHECK_EQ(fold(pseudo(s->data, 17, 13) + sum16(s->data + 40, 13)), 0xffff);
+		CHECK_EQ(fold16(pseudo_sum(s->data, 17, 13) + sum16(s->data + 40, 13)), 0xffff);
 	}
 	free(s);
 	OK(demi_close(qd));
@@ -232,7 +232,7 @@ static void test_zerocopy(void)
 	CHECK(!memcmp(s->data + 28, small, 100) && !memcmp(s->data + 28 + 3100, small, 75));
 	for (int i = 0; i < 3000; i++)
 		CHECK_EQ(s->data[128 + i], 'b');
-	CHECK_EQ(fold(pseudo(s->data, 17, 3183) + sum16(s->data + 20, 3183)), 0xffff);
+	CHECK_EQ(fold16(pseudo_sum(s->data, 17, 3183) + sum16(s->data + 20, 3183)), 0xffff);
 	free(s);
 	CHECK_EQ(counter("copied_bytes"), copied + 175);
 	nothing_ready(qt);
@@ -260,7 +260,7 @@ static void test_forget(void)
 		CHECK_EQ(wait_result(qt).qr_opcode, DEMI_OPC_PUSH);
 		s = next_sent();
 		CHECK(s && s->len == 32 && s->data[1] == tos[i] && !memcmp(s->data + 28, text, 4));
-		CHECK_EQ(fold(sum16(s->data, 20)), 0xffff);
+		CHECK_EQ(fold16(sum16(s->data, 20)), 0xffff);
 		free(s);
 	}
 	for (int i = 0; i < 3; i++) {
@@ -399,7 +399,7 @@ static void test_demux(void)
 	udp4(p, 5, 7000, "a", 1);
 	put32(p + 16, ADDR4 + 77);
 	sum_udp(p, 20);
-	sum_ip4(p);
+	set_ip4_sum(p);
 	inject(p, 29);
 	pop_bytes(any, "a", 1);
 	nothing_to_pop(specific);
