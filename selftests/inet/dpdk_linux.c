@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* threads, no-asan, timeout: 180 */
+/* no-asan, timeout: 180 */
 /*
  * The stack on DPDK ports whose other side is this machine's kernel, in a network namespace of the test's own: on a TAP
  * device, which computes checksums and cuts segments, and by AF_PACKET on a veth pair. The kernel pings, sends

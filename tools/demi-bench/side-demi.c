@@ -157,7 +157,7 @@ static int serve_single(struct demi_peer *p)
 			return ret;
 		if (qr.qr_opcode != DEMI_OPC_POP)
 			return (int)qr.qr_ret;
-		if (!qr.qr_value.sga.sga_segs[0].sgaseg_len)
+		if (!qr.qr_value.sga.sga_segs[0].sgaseg_len && p->s->over != OVER_UDP)
 			return demi_sgafree(&qr.qr_value.sga), 0;
 		ret = echo_back(p, qd, &qr.qr_value.sga, &push);
 		if (!ret)
@@ -238,7 +238,7 @@ static int demi_serve(struct side *s)
 		return -ret;
 	}
 	p.calls0 = counter("syscalls");
-	if (p.n == 1 && s->over != OVER_UDP && s->mode == MODE_ECHO && s->opts->window == 1)
+	if (p.n == 1 && s->opts->connections == 1 && s->mode == MODE_ECHO && s->opts->window == 1)
 		ret = serve_single(&p);
 	else
 		ret = serve_many(&p);
