@@ -17,7 +17,7 @@
  *	- tx() takes frames that begin with the Ethernet header; csum_start and hdr_len count from there.
  *	  All headers lie in the first segment, with the device's own tx_headroom_bytes in front.
  *	- Cookies with bit 0 set are this layer's own frames: the device gives them back like all others.
- *	- Of the control entries none.
+ *	- Of the control entries none. rx_recycle(), if there is one, gets this layer's objects, too, and frees those.
  *
  * What comes out: caps of the lower device with L3 and TX_FRAG, tx_headroom_bytes + DEMI_ETHER_HLEN, mtu_bytes 65,535,
  * deadline_ns and run(). Cookies that it is given have bit 0 clear.

@@ -167,7 +167,10 @@ static inline uint64_t next_deadline(const struct demi_inet_backend *ib)
 /* The stack's timers and the device's, in turn with everything else. */
 static inline void look_at_clock(struct demi_inet_backend *ib)
 {
-	if (next_deadline(ib) == UINT64_MAX || (ib->b.ctx->spinning && ++ib->polls % CLOCK_EVERY))
+	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
+	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
+
+	if (next_deadline(ib) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
 		return;
 	ib->in.now_ns = demi_ctx_poll_ns(ib->b.ctx);
 	ib->in.timed = true;
