@@ -202,7 +202,7 @@ static void test_inet(void)
 	REFUSED("DEMI_INET_MTU");
 	LOAD("DEMI_LOG=warn", "DEMI_INET_DAD=perhaps");
 	REFUSED("optimistic on off");
-	/* Demikernel's names: everybody is a neighbour; only for devices of layer 2, and only where these are not set */
+	/* Demikernel's names: everybody is a neighbour; of layer 2 only, and where these are not set */
 	yaml = "demikernel:\n  local_ipv4_addr: 10.0.0.7\ninetstack_config:\n  mtu: 1400\n  mss: 1360\n";
 	LOAD("LIBOS=catnip");
 	ACCEPTED(!strcmp(res->c.inet_addr, "10.0.0.7/0") && res->c.inet_mtu == 1400);
