@@ -167,16 +167,17 @@ static inline uint64_t next_deadline(const struct demi_inet_backend *ib)
 /* The stack's timers and the device's, in turn with everything else. */
 static inline void look_at_clock(struct demi_inet_backend *ib)
 {
+	uint64_t stack_ns = demi_inet_deadline(&ib->in), dev_ns = device_deadline(ib);
 	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
 	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
 
-	if (next_deadline(ib) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
+	if ((stack_ns & dev_ns) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
 		return;
 	ib->in.now_ns = demi_ctx_poll_ns(ib->b.ctx);
 	ib->in.timed = true;
-	if (device_deadline(ib) <= ib->in.now_ns)
+	if (dev_ns <= ib->in.now_ns)
 		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
-	if (demi_inet_deadline(&ib->in) <= ib->in.now_ns)
+	if (stack_ns <= ib->in.now_ns)
 		demi_inet_run(&ib->in);
 }
 

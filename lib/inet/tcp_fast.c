@@ -220,6 +220,33 @@ static inline bool can_send_now(struct demi_tcp *t, uint32_t len)
 	       demi_inet_path_ok(in, &t->s.peer) && !in->txq.head;
 }
 
+/* demi_tcp_rcv_window() where the right edge stays: room for less than a segment has become free. */
+static inline uint32_t window(struct demi_tcp *t)
+{
+	uint32_t promised = t->rcv_adv - t->rcv_nxt, scale = (1U << t->rcv_wscale) - 1;
+	uint32_t more = t->s.rcvbuf_bytes - promised;
+
+	if (demi_unlikely(t->rx_bytes || more >= t->rcv_mss || more >= t->s.rcvbuf_bytes / 2 ||
+			  promised > 65535U << t->rcv_wscale))
+		return demi_tcp_rcv_window(t);
+	return (promised + scale) & ~scale;
+}
+
+/* demi_tcp_xmit_arm() for one segment, the first: a probe would be sent after the timeout, if at all (RFC 8985 7.2). */
+static inline void arm(struct demi_tcp *t, uint64_t now_ns)
+{
+	uint64_t ns = now_ns + (uint64_t)t->rto_us * 1000;
+
+	if (demi_unlikely(t->srtt_us / 8 * 2 + DEMI_TCP_RTO_MIN_US < t->rto_us || t->backoff || t->user_timeout_ms)) {
+		demi_tcp_xmit_arm(t);
+		return;
+	}
+	t->xmit = DEMI_TCP_XMIT_RTO;
+	t->xmit_ns = ns;
+	if (demi_unlikely(!t->timer.index || ns < t->timer.deadline_ns))
+		demi_tcp_timer_sync(t);
+}
+
 int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
 {
 	struct demi_tcp *t = DEMI_TCP(q);
@@ -262,7 +289,7 @@ int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sg
 	tx->pkt[0].len = hlen + len;
 	tx->s = &t->s;
 
-	wnd = demi_tcp_rcv_window(t);
+	wnd = window(t);
 	put_headers(t, &tx->pkt[0], hlen, len, wnd >> t->rcv_wscale);
 	t->rcv_adv = t->rcv_nxt + wnd;
 	t->rcv_acked = t->rcv_nxt;
@@ -280,7 +307,7 @@ int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sg
 	t->snd_head = t->snd_tail = t->snd_cur = c;
 	t->snd_end = t->snd_nxt = rec->end;
 	t->stuck_ns = t->last_send_ns = now_ns;
-	demi_tcp_xmit_arm(t);
+	arm(t, now_ns);
 
 	t->s.inflight++;
 	if (demi_likely(in->tx && in->tx(in->dev, tx->pkt, 1) == 1)) {
