@@ -36,15 +36,17 @@ check:
 # The kinds of builds that tests run in. One test is run in the plain build unless SETS says more.
 # The module's tests are first: they take longest.
 T_KMOD := $(if $(T),$(wildcard $(addprefix selftests/kmod/$(notdir $(T)),.c .sh)))
+T_VIRTIO := $(if $(T),$(wildcard $(addprefix selftests/virtio/$(notdir $(T)),.c .sh)))
 T_FUZZ := $(if $(T),$(wildcard selftests/fuzz/$(notdir $(T)).c))
-KMOD_SETS := $(if $(wildcard selftests/kmod/*.c),kmod-6.1 kmod-6.12)
-SETS ?= $(if $(T),$(if $(T_KMOD),kmod-6.1,$(if $(T_FUZZ),fuzz,native)),$(KMOD_SETS) native asan fuzz tsan valgrind)
+KMOD_SETS := kmod-6.1 kmod-6.12 virtio-6.1 virtio-6.12
+T_SET = $(if $(T_KMOD),kmod-6.1,$(if $(T_VIRTIO),virtio-6.1,$(if $(T_FUZZ),fuzz,native)))
+SETS ?= $(if $(T),$(T_SET),$(KMOD_SETS) native asan fuzz tsan valgrind)
 BUILD_native := $(BUILD)
 BUILD_valgrind := $(BUILD)
 BUILD_fuzz := $(BUILD)
 BUILD_asan := $(BUILD)/address-undefined
 BUILD_tsan := $(BUILD)/thread
-$(foreach s,$(filter kmod-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
+$(foreach s,$(filter kmod-% virtio-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
 
 check-build: $(if $(filter native valgrind,$(SETS)),all) $(filter-out check-build-native check-build-valgrind,$(SETS:%=check-build-%))
 	$(if $(filter native valgrind,$(SETS)),$(SUB) -C selftests)
@@ -61,6 +63,12 @@ check-build-fuzz:
 # The module as tests want it: with the mock devices.
 check-build-kmod-%: check-build-kmod
 	$(SUB) -C kmod KERNEL=$* DEMI_DEBUG=1
+
+check-build-virtio-%: check-build-virtio check-build-kmod-%
+	@:
+
+check-build-virtio: tools check-build-kmod
+	$(SUB) -C selftests/virtio
 
 check-build-kmod: lib
 	$(SUB) -C selftests/kmod

@@ -31,6 +31,7 @@ _demictl() {
 			case $option in
 			--object | --pinned | -w | --write) _demictl_files "$cur" && return ;;
 			-d | --direction) words="rx tx both" ;;
+			--owner) words=$(compgen -u) ;;
 			-*) ;;
 			*) [ "$COMP_CWORD" = "$at" ] && words=$(_demictl_first "$ctl" "$name") ;;
 			esac
@@ -45,6 +46,7 @@ _demictl() {
 _demictl_first() {
 	case $2 in
 	"device show" | grant | revoke) "$1" device list 2>/dev/null | awk 'NR > 1 { print $2 }' ;;
+	"device bind" | "device unbind") (cd /sys/bus/pci/devices 2>/dev/null && echo *) ;;
 	"queue show" | filter\ * | capture) "$1" queue list 2>/dev/null | awk 'NR > 1 { print $1 }' ;;
 	esac
 }

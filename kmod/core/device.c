@@ -35,6 +35,7 @@ void demi_device_get(struct demi_device *dev)
 	__module_get(dev->owner);
 	kref_get(&dev->ref);
 }
+EXPORT_SYMBOL_GPL(demi_device_get);
 
 void demi_device_put(struct demi_device *dev)
 {
@@ -43,6 +44,7 @@ void demi_device_put(struct demi_device *dev)
 	kref_put(&dev->ref, demi_device_last);
 	module_put(owner);
 }
+EXPORT_SYMBOL_GPL(demi_device_put);
 
 /* A reference; or NULL, also while the module that has it goes. */
 static struct demi_device *demi_device_find(u32 id)
@@ -110,7 +112,7 @@ static int demi_device_map_regions(struct demi_device *dev, struct demi_ctx *ctx
 	if (!dev->ops->region_map)
 		return 0;
 	xa_for_each(&ctx->regions, id, region) {
-		err = dev->ops->region_map(dev, region);
+		err = dev->ops->region_map(dev, ctx, region);
 		if (err) {
 			demi_device_unmap_regions(dev, ctx, region);
 			return err;
@@ -128,7 +130,7 @@ int demi_device_map_region(struct demi_ctx *ctx, struct demi_region *region)
 	list_for_each_entry(dev, &ctx->bound, bound_node) {
 		if (!dev->ops->region_map)
 			continue;
-		err = dev->ops->region_map(dev, region);
+		err = dev->ops->region_map(dev, ctx, region);
 		if (err)
 			goto err_unmap;
 	}

@@ -16,6 +16,14 @@ struct demi_device;
 
 struct demi_device_ops {
 	/*
+	 * Dedicated devices whose own rings are mapped, NULL otherwise: from the wish in @arg, how
+	 * much zeroed memory the queue wants (whole pages) and how many pages of doorbells lie
+	 * behind it. The queue has no software rings. -EINVAL.
+	 */
+	int (*queue_size)(struct demi_device *dev, const struct demi_queue_create *arg, u32 *bytes,
+			  u32 *doors);
+
+	/*
 	 * The rings are there, nobody else knows of the queue yet. Check what the kind needs, set
 	 * q->ops. -EPERM, -ENODEV, -EOPNOTSUPP, -EINVAL, -ENOMEM; on an error nothing is left. The
 	 * command is for its credentials. Dedicated devices: under demi_devices_lock.
@@ -32,9 +40,10 @@ struct demi_device_ops {
 
 	/*
 	 * Map a region for the device; on return of unmap it cannot reach the pages. NULL: needs
-	 * no mapping. Under the lock of the context that owns the device.
+	 * no mapping. Under the lock of the context that owns the device or is about to.
 	 */
-	int (*region_map)(struct demi_device *dev, struct demi_region *region);
+	int (*region_map)(struct demi_device *dev, struct demi_ctx *ctx,
+			  struct demi_region *region);
 	void (*region_unmap)(struct demi_device *dev, struct demi_region *region);
 };
 

@@ -69,11 +69,33 @@ static void demi_ring_place(struct demi_ring *r, struct demi_ring_layout *l, voi
 	*desc += demi_ring_desc_bytes(entries);
 }
 
-static int demi_queue_alloc_rings(struct demi_queue *q, struct demi_queue_create *arg)
+/* Memory for the device's own rings, whose places the device tells the user itself. */
+static int demi_queue_alloc_device_rings(struct demi_queue *q, struct demi_device *dev,
+					 struct demi_queue_create *arg)
+{
+	int err = dev->ops->queue_size(dev, arg, &q->ring_bytes, &q->ndoors);
+
+	if (err)
+		return err;
+	q->ring_mem = __vmalloc(q->ring_bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!q->ring_mem)
+		return -ENOMEM;
+	memset(&arg->rx_fill, 0, sizeof(arg->rx_fill));
+	memset(&arg->rx, 0, sizeof(arg->rx));
+	memset(&arg->tx, 0, sizeof(arg->tx));
+	memset(&arg->tx_done, 0, sizeof(arg->tx_done));
+	arg->mmap_bytes = q->ring_bytes + q->ndoors * PAGE_SIZE;
+	return 0;
+}
+
+static int demi_queue_alloc_rings(struct demi_queue *q, struct demi_device *dev,
+				  struct demi_queue_create *arg)
 {
 	u32 desc = PAGE_SIZE;
 
 	BUILD_BUG_ON(4 * DEMI_RING_HEAD > PAGE_SIZE);
+	if (dev->ops->queue_size)
+		return demi_queue_alloc_device_rings(q, dev, arg);
 	q->ring_bytes = PAGE_SIZE + demi_ring_desc_bytes(arg->rx_fill_entries) +
 			demi_ring_desc_bytes(arg->rx_entries) +
 			demi_ring_desc_bytes(arg->tx_entries) +
@@ -115,7 +137,7 @@ static struct demi_queue *demi_queue_alloc(struct demi_ctx *ctx, struct demi_dev
 	if (!q)
 		goto err_limit;
 	q->slices = (void *)(q + 1);
-	err = demi_queue_alloc_rings(q, arg);
+	err = demi_queue_alloc_rings(q, dev, arg);
 	if (err)
 		goto err_queue;
 

@@ -20,7 +20,7 @@ struct demi_tap;
 struct demi_queue;
 struct virtio_net_hdr_v1;
 
-/* What a kind of queue does. All entries but free are there for every kind. */
+/* What a kind of queue does. All entries but poll and free are there for every kind. */
 struct demi_queue_ops {
 	/*
 	 * Take descriptors from tx. Under tx_lock. @sent: how many. -EAGAIN, -ENODEV, -EOPNOTSUPP.
@@ -33,9 +33,17 @@ struct demi_queue_ops {
 	 */
 	void (*quiesce)(struct demi_queue *q);
 
+	/*
+	 * For poll() of a queue without software rings: the events of the device's own. No lock.
+	 */
+	__poll_t (*poll)(const struct demi_queue *q);
+
 	/* What the kind keeps in q->raw or q->priv. After quiesce, with the last reference. */
 	void (*free)(struct demi_queue *q);
 };
+
+/* Doorbells of one queue: pages of a device's registers. */
+#define DEMI_QUEUE_DOORS_MAX	2
 
 struct demi_queue {
 	/* receive, in the order of use */
@@ -71,6 +79,8 @@ struct demi_queue {
 	struct demi_device *dev;
 	void *ring_mem;			/* vmalloc, ring_bytes */
 	u32 ring_bytes;
+	u32 ndoors;			/* pages of the mapping behind the rings */
+	unsigned long doors[DEMI_QUEUE_DOORS_MAX];	/* their frame numbers */
 	u32 kernel_bytes;		/* other memory, for DEMI_QUEUE_INFO: who allocates adds */
 	struct rw_semaphore umap_lock;
 	struct address_space *mapping;	/* of the queue's file, NULL without; umap_lock */

@@ -59,6 +59,8 @@ static __poll_t demi_queue_poll(struct file *file, poll_table *wait)
 	poll_wait(file, &q->wait, wait);
 	if (READ_ONCE(q->dead))
 		return EPOLLHUP | EPOLLERR;
+	if (q->ops->poll)
+		return q->ops->poll(q);
 	if (demi_ring_has_output(&q->rx) || demi_ring_has_output(&q->tx_done))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if (demi_queue_can_send(q))

@@ -56,8 +56,8 @@ static void demi_queue_info_fill(struct demi_queue *q, struct demi_queue_info *a
 	arg->uid = from_kuid_munged(current_user_ns(), q->ctx->cred->euid);
 	arg->pid = pid_vnr(q->maker);
 	arg->flows = READ_ONCE(q->nflows);
-	arg->rx_fill_entries = demi_ring_entries(&q->rx_fill);
-	arg->rx_entries = demi_ring_entries(&q->rx);
+	arg->rx_fill_entries = q->rx_fill.desc ? demi_ring_entries(&q->rx_fill) : 0;
+	arg->rx_entries = q->rx.desc ? demi_ring_entries(&q->rx) : 0;
 	arg->tx_entries = q->tx.desc ? demi_ring_entries(&q->tx) : 0;
 	arg->tx_done_entries = q->tx_done.desc ? demi_ring_entries(&q->tx_done) : 0;
 	arg->ring_bytes = q->ring_bytes;
@@ -67,8 +67,10 @@ static void demi_queue_info_fill(struct demi_queue *q, struct demi_queue_info *a
 	mutex_lock(&q->tx_lock);
 	spin_lock_bh(&q->rx_lock);
 	arg->state = demi_queue_state(q);
-	arg->rx_used = demi_ring_entries(&q->rx) - demi_ring_room(&q->rx);
-	arg->rx_fill_used = demi_ring_filled(&q->rx_fill);
+	if (q->rx.desc)
+		arg->rx_used = demi_ring_entries(&q->rx) - demi_ring_room(&q->rx);
+	if (q->rx_fill.desc)
+		arg->rx_fill_used = demi_ring_filled(&q->rx_fill);
 	arg->counters = q->count;
 	spin_unlock_bh(&q->rx_lock);
 	mutex_unlock(&q->tx_lock);

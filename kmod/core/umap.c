@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Mappings of the rings. Pages are put in by faults, under umap_lock; a revocation takes them all
- * out, under the same lock, and what faults afterwards gets the scratch page: a store never kills
- * the process.
+ * Mappings of the rings, and of a device's doorbells behind them. Pages are put in by faults, under
+ * umap_lock; a revocation takes them all out, under the same lock, and what faults afterwards gets
+ * the scratch page: a store never kills the process.
  */
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
@@ -31,20 +31,37 @@ static struct page *demi_umap_scratch(struct demi_queue *q)
 	return other;
 }
 
-static vm_fault_t demi_umap_fault(struct vm_fault *vmf)
+/* Pages of the mapping: rings, then doorbells. */
+static unsigned long demi_umap_pages(const struct demi_queue *q)
 {
-	struct demi_queue *q = vmf->vma->vm_file->private_data;
-	struct page *page;
-	vm_fault_t ret;
+	return (q->ring_bytes >> PAGE_SHIFT) + q->ndoors;
+}
 
-	if (vmf->pgoff >= q->ring_bytes >> PAGE_SHIFT)
-		return VM_FAULT_SIGBUS;
-	down_read(&q->umap_lock);
+static vm_fault_t demi_umap_insert(struct demi_queue *q, struct vm_fault *vmf)
+{
+	unsigned long ring_pages = q->ring_bytes >> PAGE_SHIFT;
+	struct page *page;
+
+	if (!READ_ONCE(q->dead) && vmf->pgoff >= ring_pages)
+		return vmf_insert_pfn_prot(vmf->vma, vmf->address,
+					   q->doors[vmf->pgoff - ring_pages],
+					   pgprot_noncached(vmf->vma->vm_page_prot));
 	if (READ_ONCE(q->dead))
 		page = demi_umap_scratch(q);
 	else
 		page = vmalloc_to_page(q->ring_mem + (vmf->pgoff << PAGE_SHIFT));
-	ret = page ? vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page)) : VM_FAULT_OOM;
+	return page ? vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page)) : VM_FAULT_OOM;
+}
+
+static vm_fault_t demi_umap_fault(struct vm_fault *vmf)
+{
+	struct demi_queue *q = vmf->vma->vm_file->private_data;
+	vm_fault_t ret;
+
+	if (vmf->pgoff >= demi_umap_pages(q))
+		return VM_FAULT_SIGBUS;
+	down_read(&q->umap_lock);
+	ret = demi_umap_insert(q, vmf);
 	up_read(&q->umap_lock);
 	return ret;
 }
@@ -56,7 +73,7 @@ static const struct vm_operations_struct demi_umap_ops = {
 int demi_queue_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct demi_queue *q = file->private_data;
-	unsigned long pages = q->ring_bytes >> PAGE_SHIFT;
+	unsigned long pages = demi_umap_pages(q);
 
 	if (READ_ONCE(q->dead))
 		return -ENODEV;

@@ -46,7 +46,8 @@ static void demi_mock_release(struct demi_device *dev, struct demi_ctx *ctx)
 	atomic_dec(&demi_mock_of(dev)->binds);
 }
 
-static int demi_mock_region_map(struct demi_device *dev, struct demi_region *region)
+static int demi_mock_region_map(struct demi_device *dev, struct demi_ctx *ctx,
+				struct demi_region *region)
 {
 	struct demi_mock *mock = demi_mock_of(dev);
 

@@ -20,8 +20,9 @@ struct ctl {
 	struct demi_get_info info;
 };
 
-extern const struct command cmd_info, cmd_device_list, cmd_device_show, cmd_grant, cmd_revoke, cmd_queue_list,
-	cmd_queue_show, cmd_flow_list, cmd_filter_attach, cmd_filter_detach, cmd_filter_show, cmd_stats, cmd_capture;
+extern const struct command cmd_info, cmd_device_list, cmd_device_show, cmd_device_bind, cmd_device_unbind, cmd_grant,
+	cmd_revoke, cmd_queue_list, cmd_queue_show, cmd_flow_list, cmd_filter_attach, cmd_filter_detach,
+	cmd_filter_show, cmd_stats, cmd_capture;
 
 /* ---- out.c ---- */
 

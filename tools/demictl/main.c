@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-	&cmd_info,	  &cmd_device_list, &cmd_device_show, &cmd_grant,	  &cmd_revoke,
-	&cmd_queue_list,  &cmd_queue_show,  &cmd_flow_list,   &cmd_filter_attach, &cmd_filter_detach,
-	&cmd_filter_show, &cmd_stats,	    &cmd_capture,
+	&cmd_info,	    &cmd_device_list,	&cmd_device_show, &cmd_device_bind, &cmd_device_unbind,
+	&cmd_grant,	    &cmd_revoke,	&cmd_queue_list,  &cmd_queue_show,  &cmd_flow_list,
+	&cmd_filter_attach, &cmd_filter_detach, &cmd_filter_show, &cmd_stats,	    &cmd_capture,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

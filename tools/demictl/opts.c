@@ -16,6 +16,7 @@ enum {
 	OPT_SECTION,
 	OPT_PROGRAM,
 	OPT_PINNED,
+	OPT_OWNER,
 };
 
 /* Which command an option is for is said by one letter in struct command. Those without one are common to all. */
@@ -24,7 +25,7 @@ static const struct {
 	char letter;
 } belongs[] = {
 	{ OPT_WATCH, 'W' },  { 'c', 'c' },	   { 'w', 'w' },	 { 's', 'w' },	      { 'd', 'w' },
-	{ OPT_OBJECT, 'o' }, { OPT_SECTION, 'o' }, { OPT_PROGRAM, 'o' }, { OPT_PINNED, 'o' },
+	{ OPT_OBJECT, 'o' }, { OPT_SECTION, 'o' }, { OPT_PROGRAM, 'o' }, { OPT_PINNED, 'o' }, { OPT_OWNER, 'O' },
 };
 
 #define NBELONGS (sizeof(belongs) / sizeof(belongs[0]))
@@ -39,6 +40,7 @@ static const struct argp_option options[] = {
 	{ "section", OPT_SECTION, "NAME", 0, "the program in this section of the object file", 0 },
 	{ "program", OPT_PROGRAM, "NAME", 0, "the program (function) with this name", 0 },
 	{ "pinned", OPT_PINNED, "PATH", 0, "a program that is loaded and pinned in a bpf file system", 0 },
+	{ "owner", OPT_OWNER, "USER", 0, "who may have it", 0 },
 	{ "json", OPT_JSON, NULL, 0, "JSON on standard output, errors too", 0 },
 	{ NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -94,6 +96,8 @@ static void check_args(struct argp_state *st, const struct opts *o)
 		argp_error(st, "an expression, --object or --pinned: choose one");
 	if (strchr(cmd->options, 'o') && !o->object && !o->pinned && o->nargs < 2)
 		argp_error(st, "which filter? An expression as for tcpdump, --object FILE or --pinned PATH");
+	if (strchr(cmd->options, 'O') && !o->owner)
+		argp_error(st, "whose? --owner USER");
 	if (strchr(cmd->options, 'w') && !o->file)
 		argp_error(st, "where to? -w FILE, or -w - to pipe it into: tcpdump -r -");
 }
@@ -132,6 +136,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *st)
 		return 0;
 	case OPT_PINNED:
 		o->pinned = arg;
+		return 0;
+	case OPT_OWNER:
+		o->owner = arg;
 		return 0;
 	case ARGP_KEY_ARGS:
 		o->args = st->argv + st->next;

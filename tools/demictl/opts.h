@@ -13,6 +13,7 @@ struct opts {
 	const char *file; /* capture: "-" is standard output */
 	uint32_t snap_bytes; /* capture; 0: all */
 	uint32_t direction; /* capture: DEMI_CAPTURE_F_* */
+	const char *owner; /* device bind: a user */
 	const char *object, *section, *program, *pinned; /* filter attach */
 	char **args; /* what is no option */
 	int nargs;

@@ -329,7 +329,9 @@ struct demi_device_grant {
  * The memory is anonymous, shmem or hugetlb, mapped readable and writable; it is pinned, charged
  * to the user's locked memory (RLIMIT_MEMLOCK, unless CAP_IPC_LOCK) and stays registered after
  * munmap(). After fork() the parent keeps the registered pages. ENOMEM: beyond RLIMIT_MEMLOCK, or
- * no memory; EDQUOT; EFAULT: not mapped so; EOPNOTSUPP: memory of a file or of a device.
+ * no memory; EDQUOT; EFAULT: not mapped so; EOPNOTSUPP: memory of a file or of a device. While the
+ * context owns dedicated devices (and when it binds one): EADDRINUSE, it overlaps another region;
+ * EOPNOTSUPP, an address that the device cannot have.
  */
 struct demi_region_register {
 	__u32 size;
@@ -431,7 +433,10 @@ enum demi_queue_kind {
  *
  * EPERM: a raw queue without CAP_NET_RAW in the namespace's user namespace. ENOENT: no such
  * device. ENODEV: no such network device; EOPNOTSUPP: not Ethernet. EACCES: a dedicated device
- * that is not bound by this context.
+ * that is not bound by this context. EBUSY: its last queue is still being stopped.
+ *
+ * Of a dedicated device with rings of its own the mapping is described elsewhere, and the four
+ * layouts are zero: <linux/demi_virtio.h>.
  */
 struct demi_queue_create {
 	__u32 size;

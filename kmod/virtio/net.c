@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Owners and queues of a function. */
+#include <linux/log2.h>
+#include <linux/poll.h>
+#include <linux/virtio_ring.h>
+
+#include "net.h"
+
+static struct demi_vnet *demi_vnet_of(struct demi_device *dev)
+{
+	return container_of(dev, struct demi_vnet, dev);
+}
+
+/* ---- owners -------------------------------------------------------------------------------- */
+
+static int demi_vnet_bind(struct demi_device *dev, struct demi_ctx *ctx)
+{
+	struct demi_vnet *vn = demi_vnet_of(dev);
+	int err;
+
+	demi_vnet_reset_function(vn);
+	mutex_lock(&vn->lock);
+	err = demi_iommu_attach(&vn->iommu);
+	mutex_unlock(&vn->lock);
+	return err;
+}
+
+static void demi_vnet_release(struct demi_device *dev, struct demi_ctx *ctx)
+{
+	struct demi_vnet *vn = demi_vnet_of(dev);
+
+	mutex_lock(&vn->lock);
+	demi_vnet_stop(vn);
+	demi_iommu_detach(&vn->iommu);
+	mutex_unlock(&vn->lock);
+	demi_vnet_reset_function(vn);
+}
+
+static int demi_vnet_region_map(struct demi_device *dev, struct demi_ctx *ctx,
+				struct demi_region *region)
+{
+	return demi_iommu_map_region(&demi_vnet_of(dev)->iommu, ctx, region);
+}
+
+static void demi_vnet_region_unmap(struct demi_device *dev, struct demi_region *region)
+{
+	demi_iommu_unmap_region(&demi_vnet_of(dev)->iommu, region);
+}
+
+/* ---- queues -------------------------------------------------------------------------------- */
+
+/* 2.6: descriptors are 16 bytes each; the rings end with the other side's event index. */
+static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 index, u16 entries, u32 at)
+{
+	*r = (struct demi_virtio_ring){ .entries = entries, .index = index };
+	r->desc = at;
+	at += PAGE_ALIGN(entries * sizeof(struct vring_desc));
+	r->avail = at;
+	at += PAGE_ALIGN(sizeof(struct vring_avail) + (entries + 1) * sizeof(__virtio16));
+	r->used = at;
+	return at + PAGE_ALIGN(sizeof(struct vring_used) +
+			       entries * sizeof(struct vring_used_elem) + sizeof(__virtio16));
+}
+
+static void demi_vnet_lay_out(const struct demi_vnet *vn, const struct demi_queue_create *arg,
+			      struct demi_vnet_layout *l)
+{
+	const u32 wish[DEMI_VNET_RINGS] = { arg->rx_entries, arg->tx_entries };
+	int i;
+
+	BUILD_BUG_ON(sizeof(struct demi_virtio_queue) > PAGE_SIZE);
+	l->bytes = PAGE_SIZE;
+	for (i = 0; i < DEMI_VNET_RINGS; i++)
+		l->bytes = demi_vnet_place(&l->ring[i], i, min_t(u32, wish[i], vn->entries[i]),
+					   l->bytes);
+	for (i = 0; i < DEMI_VNET_RINGS; i++)
+		l->ring[i].doorbell = l->bytes + i * PAGE_SIZE + offset_in_page(vn->doorbell[i]);
+}
+
+static int demi_vnet_queue_size(struct demi_device *dev, const struct demi_queue_create *arg,
+				u32 *bytes, u32 *doors)
+{
+	struct demi_vnet_layout l;
+
+	if (arg->kind != DEMI_QUEUE_DEVICE)
+		return -EOPNOTSUPP;
+	if (!arg->tx_entries || arg->rx_fill_entries != arg->rx_entries ||
+	    arg->tx_done_entries != arg->tx_entries)
+		return -EINVAL;
+	demi_vnet_lay_out(demi_vnet_of(dev), arg, &l);
+	*bytes = l.bytes;
+	*doors = DEMI_VNET_RINGS;
+	return 0;
+}
+
+/* Nobody can kick it: it has no software ring. */
+static int demi_vnet_kick(struct demi_queue *q, u32 *sent)
+{
+	return -EOPNOTSUPP;
+}
+
+static void demi_vnet_quiesce(struct demi_queue *q)
+{
+	struct demi_vnet *vn = q->priv;
+
+	mutex_lock(&vn->lock);
+	if (vn->queue == q)
+		demi_vnet_stop(vn);
+	mutex_unlock(&vn->lock);
+}
+
+static __poll_t demi_vnet_poll(const struct demi_queue *q)
+{
+	const struct demi_virtio_queue *shared = q->ring_mem;
+	struct demi_vnet *vn = q->priv;
+
+	if (atomic_read(&vn->events) != READ_ONCE(shared->seen))
+		return EPOLLIN | EPOLLRDNORM;
+	return 0;
+}
+
+static const struct demi_queue_ops demi_vnet_queue_ops = {
+	.kick = demi_vnet_kick,
+	.quiesce = demi_vnet_quiesce,
+	.poll = demi_vnet_poll,
+};
+
+static int demi_vnet_queue_create(struct demi_device *dev, struct demi_queue *q,
+				  const struct demi_queue_create *arg, struct demi_cmd *cmd)
+{
+	struct demi_vnet *vn = demi_vnet_of(dev);
+	struct demi_vnet_layout l;
+	int err = -EBUSY, i;
+
+	demi_vnet_lay_out(vn, arg, &l);
+	for (i = 0; i < DEMI_VNET_RINGS; i++)
+		q->doors[i] = vn->doorbell[i] >> PAGE_SHIFT;
+	q->priv = vn;
+	mutex_lock(&vn->lock);
+	/* the end of the last one may still be under way */
+	if (!vn->queue)
+		err = demi_vnet_start(vn, q, &l);
+	mutex_unlock(&vn->lock);
+	if (!err)
+		q->ops = &demi_vnet_queue_ops;
+	return err;
+}
+
+const struct demi_device_ops demi_vnet_ops = {
+	.queue_size = demi_vnet_queue_size,
+	.queue_create = demi_vnet_queue_create,
+	.bind = demi_vnet_bind,
+	.release = demi_vnet_release,
+	.region_map = demi_vnet_region_map,
+	.region_unmap = demi_vnet_region_unmap,
+};

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Taking functions over and giving them back. There is no table of ids: a function comes here only
+ * when its driver_override says so.
+ */
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+
+#include "net.h"
+
+/* 5.1.4.1: without VIRTIO_NET_F_MTU there is none but Ethernet's own */
+#define DEMI_VNET_MTU	1500
+
+/* Without which nothing works, and what every user of demi_virtio_queue knows. */
+#define DEMI_VNET_NEEDED	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
+#define DEMI_VNET_KNOWN		(BIT_ULL(VIRTIO_NET_F_MAC) | BIT_ULL(VIRTIO_NET_F_MTU) | \
+				 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | \
+				 BIT_ULL(VIRTIO_F_ORDER_PLATFORM))
+
+/* ---- doorbells ----------------------------------------------------------------------------- */
+
+static bool demi_vnet_overlap(u64 a, u64 a_bytes, u64 b, u64 b_bytes)
+{
+	return a < b + b_bytes && b < a + a_bytes;
+}
+
+/* Does a page of the function's registers hold what a capability of virtio's names? 4.1.4 */
+static bool demi_vnet_page_has_caps(struct pci_dev *pdev, resource_size_t page)
+{
+	u32 offset, length;
+	u8 pos, type, bar;
+
+	for (pos = pci_find_capability(pdev, PCI_CAP_ID_VNDR); pos;
+	     pos = pci_find_next_capability(pdev, pos, PCI_CAP_ID_VNDR)) {
+		pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cfg_type), &type);
+		pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, bar), &bar);
+		pci_read_config_dword(pdev, pos + offsetof(struct virtio_pci_cap, offset), &offset);
+		pci_read_config_dword(pdev, pos + offsetof(struct virtio_pci_cap, length), &length);
+		if (type == VIRTIO_PCI_CAP_NOTIFY_CFG || type == VIRTIO_PCI_CAP_PCI_CFG ||
+		    bar >= PCI_STD_NUM_BARS)
+			continue;
+		if (demi_vnet_overlap(page, PAGE_SIZE, pci_resource_start(pdev, bar) + offset,
+				      length))
+			return true;
+	}
+	return false;
+}
+
+/* By whose table interrupts could be sent anywhere, if there were no remapping. */
+static bool demi_vnet_page_has_msix(struct pci_dev *pdev, resource_size_t page, int where,
+				    u32 entry_bits)
+{
+	u32 at;
+	u16 flags;
+	u8 bar;
+
+	pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &flags);
+	pci_read_config_dword(pdev, pdev->msix_cap + where, &at);
+	bar = at & PCI_MSIX_TABLE_BIR;
+	if (bar >= PCI_STD_NUM_BARS)
+		return false;
+	return demi_vnet_overlap(page, PAGE_SIZE,
+				 pci_resource_start(pdev, bar) + (at & PCI_MSIX_TABLE_OFFSET),
+				 ALIGN(((flags & PCI_MSIX_FLAGS_QSIZE) + 1) * entry_bits, 64) / 8);
+}
+
+/* Is the page of the function's alone? */
+static bool demi_vnet_page_is_own(struct pci_dev *pdev, resource_size_t page)
+{
+	int bar;
+
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		if (pci_resource_flags(pdev, bar) & IORESOURCE_MEM &&
+		    page >= pci_resource_start(pdev, bar) &&
+		    page + PAGE_SIZE - 1 <= pci_resource_end(pdev, bar))
+			return true;
+	}
+	return false;
+}
+
+/* The doorbell's page will be the owner's: it must hold nothing else. */
+static int demi_vnet_find_doorbell(struct demi_vnet *vn, u16 index)
+{
+	struct pci_dev *pdev = vn->pdev;
+	resource_size_t page;
+	void __iomem *mapped;
+
+	mapped = vp_modern_map_vq_notify(&vn->mdev, index, &vn->doorbell[index]);
+	if (!mapped)
+		return -EIO;
+	/* nobody here rings it */
+	if (!vn->mdev.notify_base)
+		pci_iounmap(pdev, mapped);
+	page = vn->doorbell[index] & PAGE_MASK;
+	if (!demi_vnet_page_is_own(pdev, page) || demi_vnet_page_has_caps(pdev, page) ||
+	    demi_vnet_page_has_msix(pdev, page, PCI_MSIX_TABLE, PCI_MSIX_ENTRY_SIZE * 8) ||
+	    demi_vnet_page_has_msix(pdev, page, PCI_MSIX_PBA, 1)) {
+		dev_err(&pdev->dev, "doorbell %u shares its page with other registers\n", index);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* ---- what it offers ------------------------------------------------------------------------ */
+
+static int demi_vnet_find_features(struct demi_vnet *vn)
+{
+	u64 offered = vp_modern_get_features(&vn->mdev);
+
+	if ((offered & DEMI_VNET_NEEDED) != DEMI_VNET_NEEDED) {
+		dev_err(&vn->pdev->dev,
+			"offers no VIRTIO_F_ACCESS_PLATFORM: it would go around the IOMMU\n");
+		return -EOPNOTSUPP;
+	}
+	vn->features = offered & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN);
+	return 0;
+}
+
+static u32 demi_vnet_mtu(struct demi_vnet *vn)
+{
+	const struct virtio_net_config __iomem *config = vn->mdev.device;
+
+	if (!(vn->features & BIT_ULL(VIRTIO_NET_F_MTU)))
+		return DEMI_VNET_MTU;
+	return vp_ioread16((const __le16 __iomem *)&config->mtu);
+}
+
+static int demi_vnet_find_rings(struct demi_vnet *vn)
+{
+	int i, err;
+
+	if (!vn->pdev->msix_cap || vp_modern_get_num_queues(&vn->mdev) < DEMI_VNET_RINGS)
+		return -EOPNOTSUPP;
+	for (i = 0; i < DEMI_VNET_RINGS; i++) {
+		u16 entries = vp_modern_get_queue_size(&vn->mdev, i);
+
+		if (entries < DEMI_RING_ENTRIES_MIN)
+			return -EOPNOTSUPP;
+		/* 2.6: of a split ring a power of two */
+		vn->entries[i] = min_t(u32, rounddown_pow_of_two(entries), DEMI_RING_ENTRIES_MAX);
+		err = demi_vnet_find_doorbell(vn, i);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int demi_vnet_examine(struct demi_vnet *vn)
+{
+	int err;
+
+	if (vn->mdev.id.device != VIRTIO_ID_NET || !vn->mdev.device ||
+	    vn->mdev.device_len < offsetofend(struct virtio_net_config, mtu))
+		return -ENODEV;
+	err = demi_vnet_reset(vn);
+	if (!err)
+		err = demi_vnet_find_features(vn);
+	if (!err)
+		err = demi_vnet_find_rings(vn);
+	return err;
+}
+
+/* ---- the driver ---------------------------------------------------------------------------- */
+
+static void demi_vnet_destroy(struct demi_device *dev)
+{
+	struct demi_vnet *vn = container_of(dev, struct demi_vnet, dev);
+
+	mutex_destroy(&vn->lock);
+	kfree(vn);
+}
+
+static void demi_vnet_describe(struct demi_vnet *vn)
+{
+	vn->dev.ops = &demi_vnet_ops;
+	vn->dev.owner = THIS_MODULE;
+	vn->dev.kind = DEMI_DEVICE_VIRTIO_NET;
+	vn->dev.flags = DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_IOMMU;
+	vn->dev.queues_max = 1;
+	vn->dev.mtu_bytes = demi_vnet_mtu(vn);
+	vn->dev.destroy = demi_vnet_destroy;
+	strscpy(vn->dev.name, pci_name(vn->pdev), sizeof(vn->dev.name));
+}
+
+static int demi_vnet_setup(struct demi_vnet *vn)
+{
+	struct pci_dev *pdev = vn->pdev;
+	int err;
+
+	err = vp_modern_probe(&vn->mdev);
+	if (err)
+		return err;
+	err = demi_vnet_examine(vn);
+	if (err)
+		goto err_modern;
+	err = demi_iommu_claim(&vn->iommu, &pdev->dev);
+	if (err)
+		goto err_modern;
+	err = pci_alloc_irq_vectors(pdev, DEMI_VNET_VECTORS, DEMI_VNET_VECTORS, PCI_IRQ_MSIX);
+	if (err < 0)
+		goto err_iommu;
+	demi_vnet_describe(vn);
+	err = demi_device_register(&vn->dev);
+	if (err)
+		goto err_vectors;
+	return 0;
+
+err_vectors:
+	pci_free_irq_vectors(pdev);
+err_iommu:
+	demi_iommu_disclaim(&vn->iommu);
+err_modern:
+	vp_modern_remove(&vn->mdev);
+	return err;
+}
+
+static int demi_vnet_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct demi_vnet *vn;
+	int err;
+
+	if (pdev->vendor != PCI_VENDOR_ID_REDHAT_QUMRANET)
+		return -ENODEV;
+	vn = kzalloc(sizeof(*vn), GFP_KERNEL);
+	if (!vn)
+		return -ENOMEM;
+	vn->pdev = pdev;
+	vn->mdev.pci_dev = pdev;
+	mutex_init(&vn->lock);
+	err = pci_enable_device(pdev);
+	if (err)
+		goto err_free;
+	err = demi_vnet_setup(vn);
+	if (err)
+		goto err_disable;
+	pci_set_drvdata(pdev, vn);
+	return 0;
+
+err_disable:
+	pci_disable_device(pdev);
+err_free:
+	mutex_destroy(&vn->lock);
+	kfree(vn);
+	return err;
+}
+
+static void demi_vnet_remove(struct pci_dev *pdev)
+{
+	struct demi_vnet *vn = pci_get_drvdata(pdev);
+
+	demi_device_get(&vn->dev);
+	demi_device_unregister(&vn->dev);
+	/* for the next driver; the end of the last owner could not, under this device's lock */
+	if (pci_device_is_present(pdev))
+		pci_reset_function_locked(pdev);
+	pci_free_irq_vectors(pdev);
+	demi_iommu_disclaim(&vn->iommu);
+	vp_modern_remove(&vn->mdev);
+	pci_disable_device(pdev);
+	demi_device_put(&vn->dev);
+}
+
+/* Nobody's by itself. */
+static const struct pci_device_id demi_vnet_ids[] = {
+	{ }
+};
+
+static struct pci_driver demi_vnet_driver = {
+	.name = "demi_virtio",
+	.id_table = demi_vnet_ids,
+	.probe = demi_vnet_probe,
+	.remove = demi_vnet_remove,
+	.driver_managed_dma = true,
+};
+module_pci_driver(demi_vnet_driver);
+
+MODULE_DESCRIPTION("virtio-net functions for demi");
+MODULE_LICENSE("GPL");
