@@ -9,6 +9,7 @@
 #ifndef _DEMI_IOMMU_H
 #define _DEMI_IOMMU_H
 
+#include <linux/bits.h>
 #include <linux/iommu.h>
 #include <linux/types.h>
 
@@ -18,8 +19,8 @@ struct device;
 struct demi_region;
 
 /* Regions lie above; the libraries' heaps do. Below is the kernel's: rings. */
-#define DEMI_IOMMU_REGIONS	(1ULL << 32)
-#define DEMI_IOMMU_RINGS	(16ULL << 20)
+#define DEMI_IOMMU_REGIONS	BIT_ULL(32)
+#define DEMI_IOMMU_RINGS	BIT_ULL(24)
 
 struct demi_iommu {
 	struct device *dev;

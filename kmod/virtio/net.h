@@ -37,7 +37,7 @@ struct demi_vnet {
 	u64 features;				/* that will be accepted */
 	u16 entries[DEMI_VNET_RINGS];		/* at most */
 	resource_size_t doorbell[DEMI_VNET_RINGS];
-	struct mutex lock;
+	struct mutex lock;			/* queue, and what runs for it */
 	struct demi_queue *queue;		/* for which it runs, else NULL; lock */
 	atomic_t events;			/* interrupts of this queue */
 };

@@ -457,7 +457,8 @@ static int load(struct demi_config *c, const struct demi_args *args)
 		rc = demi_config_yaml_section(y, c, DPDK, true);
 	if (!rc && y && c->backend != DEMI_BACKEND_MEMQ)
 		rc = demi_config_yaml_section(y, c, TCP, true);
-	if (!rc && y && (c->backend == DEMI_BACKEND_DPDK || c->backend == DEMI_BACKEND_XSK))
+	if (!rc && y &&
+	    (c->backend == DEMI_BACKEND_DPDK || c->backend == DEMI_BACKEND_XSK || c->backend == DEMI_BACKEND_VIRTIO))
 		rc = load_inet(c, y);
 	demi_config_yaml_close(y);
 	return rc;

@@ -183,6 +183,7 @@ static int create_main_backend(struct demi_ctx *ctx)
 		[DEMI_BACKEND_URING] = { .create = demi_uring_create },
 		[DEMI_BACKEND_RING] = { .open = demi_ring_open },
 		[DEMI_BACKEND_DPDK] = { .open = demi_dpdk_open },
+		[DEMI_BACKEND_VIRTIO] = { .open = demi_virtio_open },
 	};
 	unsigned int kind = demi_config.backend;
 

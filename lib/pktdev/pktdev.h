@@ -282,5 +282,6 @@ void demi_pktdev_ops_fill(struct demi_pktdev_ops *ops);
 /* Makers, one per kind: core/ctx.c has one line for each. -errno: ENODEV, EPERM, EACCES, ENOMEM … */
 int demi_ring_open(struct demi_ctx *ctx, struct demi_pktdev **out);
 int demi_dpdk_open(struct demi_ctx *ctx, struct demi_pktdev **out); /* L2 */
+int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out); /* L2 */
 
 #endif /* DEMI_PKTDEV_PKTDEV_H */

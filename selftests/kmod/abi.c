@@ -3,6 +3,7 @@
 /* The layout of every struct of the interface, in 64 and in 32 bit: what is once published stays. */
 #include "kmod.h"
 
+#include <linux/demi_virtio.h>
 #include <stddef.h>
 
 #define LAYOUT(_struct, _size, _member, _offset)                                                                       \
@@ -49,6 +50,11 @@ LAYOUT(demi_filter_info, 56, insns, 24);
 LAYOUT(demi_filter_info, 56, attached_ns, 48);
 LAYOUT(demi_capture, 24, snap_bytes, 16);
 LAYOUT(demi_capture_hdr, 24, direction, 16);
+LAYOUT(demi_virtio_ring, 24, entries, 16);
+LAYOUT(demi_virtio_queue, 256, tx, 32);
+LAYOUT(demi_virtio_queue, 256, mtu_bytes, 56);
+LAYOUT(demi_virtio_queue, 256, events, 128);
+LAYOUT(demi_virtio_queue, 256, seen, 192);
 _Static_assert(DEMI_GET_INFO == 0xde00 && DEMI_REGION_REGISTER == 0xde20 && DEMI_QUEUE_CREATE == 0xde30 &&
 		       DEMI_QUEUE_LIST == 0xde34 && DEMI_PORT_RESERVE == 0xde40 && DEMI_GROUP_CREATE == 0xde50 &&
 		       DEMI_FILTER_ATTACH == 0xde60 && DEMI_CAPTURE == 0xde70,

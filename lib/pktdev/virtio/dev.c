@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* The device's table: how it begins and ends, sleeps and counts. */
+#include "pktdev/virtio/dev.h"
+
+#include "core/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The wish for each ring; the function may have less. A received frame pins DEMI_VIRTIO_RX_BYTES. */
+#define ENTRIES 256
+#define SEGS_MAX 17
+#define ZC_MIN 1024
+#define ETHER_HLEN 14
+
+int demi_virtio_gone(struct demi_virtio_dev *vd)
+{
+	if (!vd->gone)
+		demi_warn("virtio: the device is gone: it was taken away, or is broken (see the kernel's log)");
+	vd->gone = true;
+	return -ENODEV;
+}
+
+int demi_virtio_check(struct demi_virtio_dev *vd)
+{
+	/* what a scratch page says there is what was last written to some ring: no features */
+	if (__atomic_load_n(&vd->shared->features, __ATOMIC_RELAXED) == vd->features &&
+	    !(__atomic_load_n(&vd->shared->status, __ATOMIC_RELAXED) & DEMI_VIRTIO_BROKEN))
+		return 0;
+	return demi_virtio_gone(vd);
+}
+
+/* ---- sleeping ---- */
+
+static void acknowledge(struct demi_virtio_dev *vd)
+{
+	__atomic_store_n(&vd->shared->seen, __atomic_load_n(&vd->shared->events, __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
+}
+
+static int virtio_arm(struct demi_pktdev *d)
+{
+	struct demi_virtio_dev *vd = demi_virtio_dev(d);
+
+	if (vd->gone)
+		return -ENODEV;
+	acknowledge(vd);
+	demi_vring_arm(&vd->rx);
+	if (vd->free_count != vd->tx.entries)
+		demi_vring_arm(&vd->tx);
+	demi_full_barrier();
+	return demi_virtio_check(vd);
+}
+
+static void virtio_disarm(struct demi_pktdev *d)
+{
+	struct demi_virtio_dev *vd = demi_virtio_dev(d);
+
+	demi_vring_quiet(&vd->rx);
+	demi_vring_quiet(&vd->tx);
+	acknowledge(vd);
+}
+
+static void virtio_stats(struct demi_pktdev *d, struct demi_pktdev_stats *s)
+{
+	*s = demi_virtio_dev(d)->stats;
+}
+
+/* ---- beginning and end ---- */
+
+/* The context keeps the device: another thread's queue may be of the same one. Fails while there is one. */
+static void release(struct demi_virtio_dev *vd)
+{
+	struct demi_device_bind bind = { .size = sizeof(bind),
+					 .flags = DEMI_DEVICE_BIND_F_RELEASE,
+					 .device_id = vd->device_id };
+
+	(void)demi_kdev_call(vd->mem->fd, DEMI_DEVICE_BIND, &bind);
+}
+
+static void queue_close(struct demi_virtio_dev *vd)
+{
+	struct demi_queue_shutdown arg = { .size = sizeof(arg) };
+
+	(void)demi_kdev_call(vd->fd, DEMI_QUEUE_SHUTDOWN, &arg);
+	munmap(vd->map, vd->map_bytes);
+	close(vd->fd);
+	release(vd);
+}
+
+static void virtio_destroy(struct demi_pktdev *d)
+{
+	struct demi_virtio_dev *vd = demi_virtio_dev(d);
+
+	queue_close(vd);
+	demi_virtio_rx_destroy(vd);
+	demi_virtio_tx_destroy(vd);
+	demi_ring_mem_put(vd->mem);
+	free(vd);
+}
+
+static struct demi_pktdev_ops virtio_ops = {
+	.name = "virtio",
+	.abi = DEMI_PKTDEV_ABI,
+	.rx = demi_virtio_rx,
+	.tx = demi_virtio_tx,
+	.tx_done = demi_virtio_tx_done,
+	.kick = demi_virtio_kick,
+	.arm = virtio_arm,
+	.disarm = virtio_disarm,
+	.stats = virtio_stats,
+	.destroy = virtio_destroy,
+};
+
+static void fill_ops(void)
+{
+	demi_pktdev_ops_fill(&virtio_ops);
+}
+
+static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create *c)
+{
+	bool event_idx;
+	int ret;
+
+	if (c->mmap_bytes < 4096 || c->mmap_bytes > UINT32_MAX)
+		return -EPROTO;
+	vd->fd = c->fd;
+	vd->map_bytes = c->mmap_bytes;
+	vd->map = mmap(NULL, vd->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vd->fd, 0);
+	if (vd->map == MAP_FAILED)
+		return -errno;
+	vd->shared = (struct demi_virtio_queue *)vd->map;
+	vd->features = vd->shared->features;
+	event_idx = vd->features >> VIRTIO_RING_F_EVENT_IDX & 1;
+	ret = demi_vring_init(&vd->rx, vd->map, vd->map_bytes, &vd->shared->rx, event_idx);
+	if (!ret)
+		ret = demi_vring_init(&vd->tx, vd->map, vd->map_bytes, &vd->shared->tx, event_idx);
+	if (ret)
+		munmap(vd->map, vd->map_bytes);
+	return ret;
+}
+
+static int queue_open(struct demi_virtio_dev *vd)
+{
+	struct demi_queue_create c = { .size = sizeof(c),
+				       .device_id = vd->device_id,
+				       .kind = DEMI_QUEUE_DEVICE,
+				       .rx_fill_entries = ENTRIES,
+				       .rx_entries = ENTRIES,
+				       .tx_entries = ENTRIES,
+				       .tx_done_entries = ENTRIES };
+	struct demi_device_bind bind = { .size = sizeof(bind), .device_id = vd->device_id };
+	int ret = demi_kdev_call(vd->mem->fd, DEMI_DEVICE_BIND, &bind);
+
+	if (ret)
+		return ret;
+	ret = demi_kdev_call(vd->mem->fd, DEMI_QUEUE_CREATE, &c);
+	if (!ret) {
+		ret = queue_map(vd, &c);
+		if (ret)
+			close(c.fd);
+	}
+	if (ret)
+		release(vd);
+	return ret;
+}
+
+/* The first function that this process may have and that is free. */
+static int device_open(struct demi_virtio_dev *vd)
+{
+	struct demi_device_info info;
+	uint32_t *ids, n, i;
+	int ret = demi_kdev_ids(vd->mem->fd, DEMI_DEVICE_LIST, &ids, &n), err = -ENODEV;
+
+	if (ret)
+		return ret;
+	for (i = 0; i < n && err; i++) {
+		if (demi_kdev_device_info(vd->mem->fd, ids[i], &info) || info.kind != DEMI_DEVICE_VIRTIO_NET)
+			continue;
+		vd->device_id = ids[i];
+		err = queue_open(vd);
+		if (err)
+			demi_log(DEMI_LOG_INFO, "virtio: %.*s: %s", DEMI_NAME_MAX, info.name, strerror(-err));
+	}
+	free(ids);
+	if (err == -ENODEV)
+		demi_warn("virtio: no function that this user may have: as root, demictl device bind FUNCTION --owner "
+			  "USER");
+	else if (err)
+		demi_warn("virtio: no function that can be had: %s", strerror(-err));
+	return err;
+}
+
+int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct demi_virtio_dev *vd = calloc(1, sizeof(*vd));
+	uint32_t mtu = DEMI_VIRTIO_RX_LEN - DEMI_VIRTIO_HDR_BYTES - ETHER_HLEN;
+	int ret;
+
+	if (!vd)
+		return -ENOMEM;
+	pthread_once(&once, fill_ops);
+	ret = demi_ring_mem_get(&vd->mem);
+	if (ret)
+		goto err_free;
+	ret = device_open(vd);
+	if (ret)
+		goto err_mem;
+	ret = demi_virtio_tx_init(vd);
+	if (ret)
+		goto err_queue;
+	ret = demi_virtio_rx_init(vd);
+	if (ret)
+		goto err_tx;
+	if (vd->shared->mtu_bytes < mtu)
+		mtu = vd->shared->mtu_bytes;
+	vd->dev = (struct demi_pktdev){ .ops = &virtio_ops,
+					.ctx = ctx,
+					.mtu_bytes = mtu,
+					.tx_segs_max = vd->tx.entries < SEGS_MAX ? vd->tx.entries : SEGS_MAX,
+					.zc_min_bytes = ZC_MIN,
+					.tx_headroom_bytes = DEMI_VIRTIO_HDR_BYTES,
+					.rx_buf_bytes = DEMI_VIRTIO_RX_BYTES,
+					.wake_fd = vd->fd };
+	memcpy(vd->dev.mac, vd->shared->mac, sizeof(vd->dev.mac));
+	*out = &vd->dev;
+	return 0;
+
+err_tx:
+	queue_close(vd);
+	demi_virtio_tx_destroy(vd);
+	goto err_mem;
+err_queue:
+	queue_close(vd);
+err_mem:
+	demi_ring_mem_put(vd->mem);
+err_free:
+	free(vd);
+	return ret;
+}

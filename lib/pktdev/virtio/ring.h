@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_PKTDEV_VIRTIO_RING_H
+#define DEMI_PKTDEV_VIRTIO_RING_H
+
+/*
+ * The driver's side of a split virtqueue (virtio 1.1, 2.6) that the device reads and writes itself. Which barrier pairs
+ * with which, the device being the other side:
+ *
+ *	publish		store-release of avail->idx	its load of it, before it reads entries and descriptors
+ *	avail		load-acquire of used->idx	its store of it, after it wrote entries and buffers
+ *	wants_kick	full barrier, load avail_event	its barrier between storing avail_event and reading avail->idx
+ *	arm		store used_event, full barrier	its barrier between storing used->idx and reading used_event
+ *
+ * Everything in `used` may be wrong, if the device is, or if the mapping was revoked.
+ */
+
+#include "core/barrier.h"
+
+#include <errno.h>
+#include <linux/demi_virtio.h>
+#include <linux/virtio_ring.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct demi_vring {
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint16_t *used_event, *avail_event, *doorbell;
+	uint16_t entries, mask, index;
+	uint16_t next; /* of avail: the entry to be written */
+	uint16_t published; /* avail->idx as the device knows it */
+	uint16_t seen; /* of used */
+	bool event_idx;
+};
+
+static inline int demi_vring_init(struct demi_vring *r, char *map, size_t map_bytes, const struct demi_virtio_ring *at,
+				  bool event_idx)
+{
+	size_t n = at->entries;
+
+	if (!n || n & (n - 1) || at->desc > map_bytes || map_bytes - at->desc < n * sizeof(struct vring_desc) ||
+	    at->avail > map_bytes || map_bytes - at->avail < 6 + 2 * n || at->used > map_bytes ||
+	    map_bytes - at->used < 6 + 8 * n || at->doorbell > map_bytes - 2)
+		return -EPROTO;
+	*r = (struct demi_vring){ .desc = (void *)(map + at->desc),
+				  .avail = (void *)(map + at->avail),
+				  .used = (void *)(map + at->used),
+				  .doorbell = (void *)(map + at->doorbell),
+				  .entries = (uint16_t)n,
+				  .mask = (uint16_t)(n - 1),
+				  .index = at->index,
+				  .event_idx = event_idx };
+	r->used_event = &r->avail->ring[n];
+	r->avail_event = (uint16_t *)&r->used->ring[n];
+	return 0;
+}
+
+/* A chain of descriptors for the device, once it is published. */
+static inline void demi_vring_put(struct demi_vring *r, uint16_t head)
+{
+	r->avail->ring[r->next++ & r->mask] = head;
+}
+
+/* What was put is the device's. True: it has to be told, by demi_vring_kick(). */
+static inline bool demi_vring_publish(struct demi_vring *r)
+{
+	uint16_t old = r->published;
+
+	__atomic_store_n(&r->avail->idx, r->next, __ATOMIC_RELEASE);
+	r->published = r->next;
+	demi_full_barrier();
+	if (!r->event_idx)
+		return !(__atomic_load_n(&r->used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
+	return vring_need_event(__atomic_load_n(r->avail_event, __ATOMIC_RELAXED), r->next, old);
+}
+
+static inline void demi_vring_kick(const struct demi_vring *r)
+{
+	__atomic_store_n(r->doorbell, r->index, __ATOMIC_RELEASE);
+}
+
+/* Entries of used that were not taken. -EPROTO: an index that cannot be. */
+static inline int demi_vring_avail(const struct demi_vring *r)
+{
+	uint16_t n = (uint16_t)(__atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE) - r->seen);
+
+	return n <= r->entries ? n : -EPROTO;
+}
+
+/* The next of them, read once. */
+static inline struct vring_used_elem demi_vring_take(struct demi_vring *r)
+{
+	const volatile struct vring_used_elem *e = &r->used->ring[r->seen++ & r->mask];
+
+	return (struct vring_used_elem){ .id = e->id, .len = e->len };
+}
+
+/* No interrupts: the entry before the next one was used long ago. To be renewed before 65,535 more were used. */
+static inline void demi_vring_quiet(struct demi_vring *r)
+{
+	if (r->event_idx)
+		__atomic_store_n(r->used_event, (uint16_t)(r->seen - 1), __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);
+}
+
+/* An interrupt when the next entry is used. A full barrier and a last look follow. */
+static inline void demi_vring_arm(struct demi_vring *r)
+{
+	if (r->event_idx)
+		__atomic_store_n(r->used_event, r->seen, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&r->avail->flags, 0, __ATOMIC_RELAXED);
+}
+
+#endif /* DEMI_PKTDEV_VIRTIO_RING_H */
