@@ -548,7 +548,7 @@ static void cookies(void)
 	sn->in.now_ns = net_now;
 	for (int i = 0; i < 1; i++) {
 		/* another peer, by its address, fills the table */
-		static uint8_t p[100];
+		static uint8_t p[200];
 		struct seg g = parse_seg("S 0 <mss 1000>");
 		uint32_t len = build_seg(&g, p);
 
