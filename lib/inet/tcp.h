@@ -211,6 +211,7 @@ struct demi_tcp {
 	uint32_t recover; /* snd_nxt when recovery began */
 	uint32_t prr_delivered, prr_out, prr_flight;
 	uint32_t prior_cwnd, prior_ssthresh, undo_marker, undo_bytes;
+	uint32_t undo_ts; /* of the first that was sent again, as a timestamp */
 	uint64_t rack_ns; /* RACK.xmit_ts */
 	uint32_t rack_end, rack_rtt_us, rack_fack; /* RACK.end_seq, RACK.rtt, RACK.fack */
 	uint32_t min_rtt_us;
@@ -436,6 +437,7 @@ struct demi_tcp_delivery {
 	bool dsack;
 	bool dup; /* a duplicate acknowledgement, RFC 5681 2 */
 	bool ece;
+	bool late; /* what arrived had left before anything was sent again (RFC 3522) */
 };
 void demi_tcp_recover(struct demi_tcp *t, const struct demi_tcp_delivery *d);
 void demi_tcp_enter_loss(struct demi_tcp *t);

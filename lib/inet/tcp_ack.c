@@ -131,6 +131,7 @@ void demi_tcp_acked(struct demi_tcp *t, const struct demi_tcp_in *i)
 		d.sacked = demi_tcp_sack_input(t, i, &d.dsack);
 	if (advanced) {
 		d.acked = i->ack - t->snd_una;
+		d.late = t->undo_sent && t->ts_ok && i->o.ts && seq_lt(i->o.tsecr, t->undo_ts);
 		rtt_ns = clean(t, i, &d);
 		advance(t, i->ack);
 	}

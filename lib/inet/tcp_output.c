@@ -199,6 +199,8 @@ bool demi_tcp_resend(struct demi_tcp *t, struct demi_tcp_rec *rec)
 	demi_tcp_rec_resent(t, rec);
 	t->total_retrans++;
 	if (t->undo_ok) {
+		if (!t->undo_sent)
+			t->undo_ts = demi_tcp_ts_now(t->s.in) + t->ts_offset;
 		t->undo_bytes += demi_tcp_rec_len(rec);
 		t->undo_sent = true;
 	}

@@ -138,6 +138,15 @@ static bool all_needless(const struct demi_tcp *t, const struct demi_tcp_deliver
 	return t->undo_ok && d->dsack && t->undo_sent && !t->undo_bytes;
 }
 
+/*
+ * RFC 3522, RFC 4015: the holes were filled by what had been on its way, not by what was sent again: reordering, or a delay.
+ * What is still under way for the second time may have been lost in truth.
+ */
+static bool only_late(const struct demi_tcp *t, const struct demi_tcp_delivery *d)
+{
+	return d->late && t->undo_ok && !t->retrans_out;
+}
+
 /* RFC 5682 3.1, with SACK 3.2: was the timeout too early? */
 static void frto_input(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 {
@@ -284,7 +293,7 @@ void demi_tcp_recover(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 
 	if (t->tlp_out)
 		tlp_input(t, d);
-	if (all_needless(t, d) && t->recovery >= DEMI_TCP_RECOVERY)
+	if ((all_needless(t, d) || only_late(t, d)) && t->recovery >= DEMI_TCP_RECOVERY)
 		undo(t);
 	if (t->recovery == DEMI_TCP_LOSS)
 		frto_input(t, d);

@@ -8,7 +8,7 @@
  *	FLAGS SEQ[+LEN] [ack N] [win N] [ce] [<OPTION,...>]
  *
  * FLAGS of S F R P . (ACK) U E (ECE) W (CWR). Numbers are relative to each side's initial one. Options: mss N, ws N,
- * sackOK, ts [VAL [ECR]], sack A-B [A-B ...]; in what is expected also nots, nosack, noopts. What is not mentioned is
+ * sackOK, ts [VAL [ECR]], ecr ECR, sack A-B [A-B ...]; in what is expected also nots, nosack, noopts. What is not mentioned is
  * not looked at, but flags, number, length and acknowledgement.
  *
  *	in("S 0 win 8000 <mss 1000>");	the peer sends
@@ -96,6 +96,11 @@ static inline bool digit(const char *s)
 
 static inline void parse_option(struct seg *g, const char **s)
 {
+	if (word(s, "ecr")) {
+		g->ts = g->has_ecr = true;
+		g->ts_ecr = number(s);
+		return;
+	}
 	if (word(s, "mss")) {
 		g->mss = true;
 		g->mss_val = number(s);

@@ -514,6 +514,47 @@ static void spurious_timeout_is_undone(void)
 	reset_close(qd);
 }
 
+/* The first of six segments is overtaken by three. The window after @rest, in percent of what it was. */
+static uint32_t window_after_recovery(const char *rest)
+{
+	uint32_t before;
+
+	qd = established("mss 1012,sackOK,ts");
+	warm_up(1000);
+	before = info_of(qd).tcpi_snd_cwnd;
+	script_push(qd, 6000);
+	for (int i = 1; i < 7; i++) {
+		char s[40];
+
+		snprintf(s, sizeof(s), ". %d+1000 ack 1", 1 + 1000 * i);
+		out_line(LINE, s);
+	}
+	pass(10);
+	in(". 1 ack 1001 <sack 2001-3001,ecr 10>");
+	in(". 1 ack 1001 <sack 2001-4001,ecr 10>");
+	in(". 1 ack 1001 <sack 2001-5001,ecr 10>");
+	out(". 1001+1000 ack 1");
+	CHECK_EQ(sn->in.count.TcpExtTCPFastRecovery, 1);
+	pass(2);
+	in_line(LINE, rest);
+	none();
+	CHECK_EQ(info_of(qd).tcpi_ca_state, 0);
+	before = info_of(qd).tcpi_snd_cwnd * 100 / before;
+	reset_close(qd);
+	return before;
+}
+
+/* RFC 3522: the original fills the hole: it was only late, and the window is what it was. Else it is not. */
+static void late_segment_is_no_loss(void)
+{
+	CHECK(window_after_recovery(". 1 ack 7001 <ecr 20>") >= 100);
+}
+
+static void repaired_hole_is_a_loss(void)
+{
+	CHECK(window_after_recovery(". 1 ack 7001 <ecr 30>") <= 70);
+}
+
 static void retransmitted_syn_means_one_segment(void) /* RFC 6928 2 */
 {
 	demi_qtoken_t qt;
@@ -582,6 +623,8 @@ int main(void)
 	RUN(overlapping_out_of_order);
 	RUN(timeout_is_believed);
 	RUN(spurious_timeout_is_undone);
+	RUN(late_segment_is_no_loss);
+	RUN(repaired_hole_is_a_loss);
 	RUN(retransmitted_syn_means_one_segment);
 	RUN(initial_window_of_ten);
 	return script_done();
