@@ -547,15 +547,20 @@ static DT_UNUSED int dt_sh(const char *format, ...)
 #define dt_ip(format, ...) dt_sh("ip -batch - <<'END'\n" format "\nEND\n", ##__VA_ARGS__)
 
 /* Set flags of an interface without a process. */
-static DT_UNUSED int dt_if_up(const char *name)
+static DT_UNUSED int dt_if_set(const char *name, bool up)
 {
-	struct ifreq req = { .ifr_flags = IFF_UP };
+	struct ifreq req = { .ifr_flags = up ? IFF_UP : 0 };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err;
 
 	strncat(req.ifr_name, name, IFNAMSIZ - 1);
 	err = fd < 0 || ioctl(fd, SIOCSIFFLAGS, &req) < 0 ? -errno : 0;
 	close(fd);
 	return err;
+}
+
+static DT_UNUSED int dt_if_up(const char *name)
+{
+	return dt_if_set(name, true);
 }
 
 /*

@@ -118,7 +118,8 @@ static int kernel_side(const struct link *l, int in, int out)
 	NEED(l->there < 0 || !dt_netns_enter(l->there));
 	if (l->demi_listens) {
 		NEED(read(in, &port, sizeof(port)) == sizeof(port));
-		conn = kernel_connect(l->demi, port);
+		while ((conn = kernel_connect(l->demi, port)) == -ENETUNREACH) /* the cable is out */
+			usleep(10000);
 	} else {
 		fd = dt_socket(SOCK_STREAM, l->peer, 0);
 		NEED(fd >= 0 && !listen(fd, 8));
@@ -316,6 +317,50 @@ TEST_F(ring, jumbo)
 	ASSERT_EQ(0, dt_netns_enter(self->here));
 	ASSERT_EQ(0, connection(&l, false));
 	EXPECT_EQ(0, resets());
+}
+
+/* The cable is pulled out for moments, and both ends change their MTU, until somebody ends this. */
+static void flap(const struct link *l, int here, unsigned int *flaps)
+{
+	static const int mtus[] = { 1400, 9000, 1500, 600, 65535, 1500 };
+
+	for (unsigned int i = 0;; i++) {
+		int mtu = mtus[i % (sizeof(mtus) / sizeof(mtus[0]))];
+
+		if (dt_netns_enter(here) || set_mtu("veth0", mtu) || dt_netns_enter(l->there) ||
+		    set_mtu("veth0", mtu) || dt_if_set("veth0", false))
+			_exit(1);
+		usleep(50000);
+		if (dt_if_set("veth0", true))
+			_exit(1);
+		++*flaps;
+		usleep(400000);
+	}
+}
+
+/* Much data both ways while the link flaps and its MTU changes: all of it arrives, as it was. */
+TEST_F_TIMEOUT(ring, flapping, 600)
+{
+	struct link l = { "10.0.0.1", "10.0.0.2", -1, true };
+	const char *mib = getenv("DEMI_TEST_MIB");
+	unsigned int *flaps;
+	int status;
+	pid_t pid;
+
+	bulk = (size_t)(mib ? atoi(mib) : kmod_debug_kernel() ? 2 : 16) << 20;
+	flaps = mmap(NULL, sizeof(*flaps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, flaps);
+	ASSERT_EQ(0, dt_two_hosts(&self->here, &self->there));
+	l.there = self->there;
+	pid = fork();
+	if (!pid)
+		flap(&l, self->here, flaps);
+	EXPECT_EQ(0, connection(&l, false));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status)); /* else it has failed */
+	printf("# %u flaps\n", *flaps);
+	EXPECT_LT(0, *flaps);
 }
 
 /* The only queue there is. */
