@@ -8,8 +8,8 @@
  *	FLAGS SEQ[+LEN] [ack N] [win N] [ce] [<OPTION,...>]
  *
  * FLAGS of S F R P . (ACK) U E (ECE) W (CWR). Numbers are relative to each side's initial one. Options: mss N, ws N,
- * sackOK, ts [VAL [ECR]], ecr ECR, sack A-B [A-B ...]; in what is expected also nots, nosack, noopts. What is not mentioned is
- * not looked at, but flags, number, length and acknowledgement.
+ * sackOK, ts [VAL [ECR]], ecr ECR, sack A-B [A-B ...]; in what is expected also nots, nosack, noopts. What is not
+ * mentioned is not looked at, but flags, number, length and acknowledgement.
  *
  *	in("S 0 win 8000 <mss 1000>");	the peer sends
  *	out("S. 0 ack 1 <mss 1460>");	the stack has sent, next
