@@ -139,8 +139,8 @@ static bool all_needless(const struct demi_tcp *t, const struct demi_tcp_deliver
 }
 
 /*
- * RFC 3522, RFC 4015: the holes were filled by what had been on its way, not by what was sent again: reordering, or a delay.
- * What is still under way for the second time may have been lost in truth.
+ * RFC 3522, RFC 4015: the holes were filled by what had been on its way, not by what was sent again: reordering, or
+ * a delay. What is still under way for the second time may have been lost in truth.
  */
 static bool only_late(const struct demi_tcp *t, const struct demi_tcp_delivery *d)
 {
