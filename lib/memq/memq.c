@@ -340,7 +340,8 @@ static int memq_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi
 		goto other;
 	from = sga->sga_segs[0].sgaseg_buf;
 	len = sga->sga_segs[0].sgaseg_len;
-	if (demi_unlikely(len - 1 >= DEMI_COPY_SHORT || !from || memq_count(m) >= m->quick))
+	/* shared: nothing else of it may be read without the lock */
+	if (demi_unlikely(len - 1 >= DEMI_COPY_SHORT || !from || m->shared || memq_count(m) >= m->quick))
 		goto other;
 	charged = m->charged;
 	if (demi_unlikely(memq_charge(len, 1) > m->limit - *charged || !demi_instant_possible(ctx)))
