@@ -35,7 +35,7 @@ struct demi_inet_backend {
 };
 
 /* The stack's clock: of the context that polls it. */
-static uint64_t now_ns(void)
+static uint64_t read_clock(void)
 {
 	return demi_clock_ns(&demi_ctx_self->clock);
 }
@@ -170,10 +170,14 @@ static inline void look_at_clock(struct demi_inet_backend *ib)
 	uint64_t stack_ns = demi_inet_deadline(&ib->in), dev_ns = device_deadline(ib);
 	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
 	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
+	uint64_t now_ns;
 
 	if ((stack_ns & dev_ns) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
 		return;
-	ib->in.now_ns = demi_ctx_poll_ns(ib->b.ctx);
+	/* the time of this call's entry, unless a flush has read a later one: an answer comes after what it answers */
+	now_ns = demi_ctx_poll_ns(ib->b.ctx);
+	if (now_ns > ib->in.now_ns)
+		ib->in.now_ns = now_ns;
 	ib->in.timed = true;
 	if (dev_ns <= ib->in.now_ns)
 		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
@@ -343,7 +347,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
 	if (err)
 		goto err_free;
-	ib->in.clock = now_ns;
+	ib->in.clock = read_clock;
 	ib->in.tx = dev->ops->tx;
 	choose_poll(ib);
 	if (dev->wake_fd >= 0)

@@ -427,6 +427,8 @@ static void path_sync(struct demi_tcp *t)
 		t->s.peer.gen = t->s.in->route_gen; /* packets fail, or do not; then it is asked again */
 		return;
 	}
+	if (t->s.peer.mtu_bytes != again.mtu_bytes)
+		t->pmtu_bytes = 0; /* that was another path */
 	t->s.peer.mtu_bytes = again.mtu_bytes;
 	t->s.peer.gen = again.gen;
 	demi_tcp_mss_sync(t);
