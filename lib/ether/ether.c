@@ -14,30 +14,6 @@
 /* Entries that are handed to the device at once. */
 #define BURST 64
 
-static inline uint64_t load64(const void *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t load32(const void *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint16_t load16(const void *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 static inline bool bit(const uint64_t *map, uint32_t i)
 {
 	return map[i >> 6] >> (i & 63) & 1;
@@ -66,26 +42,26 @@ _Static_assert(DEMI_ETHER_PAIRS4 == 1 << (64 - 56), "as many as the shift leaves
  */
 static inline bool expected4(struct demi_ether *e, const uint8_t *d)
 {
-	uint32_t frag_proto = load32(d + 20); /* fragment, time to live, protocol */
-	uint64_t pair = load64(d + 26);
+	uint32_t frag_proto = demi_load32(d + 20); /* fragment, time to live, protocol */
+	uint64_t pair = demi_load64(d + 26);
 
 	/* neither "more fragments" nor an offset */
 	if (unlikely(*pair4(e, pair) != pair || frag_proto & 0xff3f))
 		return false;
 	frag_proto >>= 24;
 	if (likely(frag_proto == IPPROTO_UDP))
-		return bit(e->open4, load16(d + 36));
+		return bit(e->open4, demi_load16(d + 36));
 	return frag_proto == IPPROTO_TCP;
 }
 
 static inline bool expected6(struct demi_ether *e, const uint8_t *d)
 {
 	/* sources that begin with 64 bits of 0 have a meaning of their own */
-	if ((load64(d + 38) ^ e->rx6.q[0]) | (load64(d + 46) ^ e->rx6.q[1]) || !load64(d + 22) ||
+	if ((demi_load64(d + 38) ^ e->rx6.q[0]) | (demi_load64(d + 46) ^ e->rx6.q[1]) || !demi_load64(d + 22) ||
 	    e->own6 >> (d[37] & 63) & 1)
 		return false;
 	if (d[20] == IPPROTO_UDP)
-		return bit(e->open6, load16(d + 56));
+		return bit(e->open6, demi_load16(d + 56));
 	return d[20] == IPPROTO_TCP;
 }
 
@@ -95,9 +71,9 @@ static inline bool expected(struct demi_ether *e, const struct demi_pkt *p)
 	uint32_t type;
 
 	/* the whole destination, and that the source is not a group */
-	if (unlikely(p->len < MIN4 || (load64(d) ^ e->mac) << 15 || p->flags & DEMI_PKT_F_MORE))
+	if (unlikely(p->len < MIN4 || (demi_load64(d) ^ e->mac) << 15 || p->flags & DEMI_PKT_F_MORE))
 		return false;
-	type = load32(d + 12);
+	type = demi_load32(d + 12);
 	if (likely((type & 0xffffff) == TYPE_IP4_PLAIN))
 		return expected4(e, d);
 	return (type & 0xf0ffff) == TYPE_IP6 && p->len >= MIN6 && expected6(e, d);
@@ -223,7 +199,7 @@ _Static_assert(DEMI_ETHER_HINTS4 == 1 << (32 - 26), "as many as the shift leaves
 
 static inline struct demi_ether_hint6 *hint6(struct demi_ether *e, const uint8_t *dst)
 {
-	return &e->hint6[(load64(dst) ^ load64(dst + 8)) * 0x9e3779b97f4a7c15 >> 60];
+	return &e->hint6[(demi_load64(dst) ^ demi_load64(dst + 8)) * 0x9e3779b97f4a7c15 >> 60];
 }
 
 _Static_assert(DEMI_ETHER_HINTS6 == 1 << (64 - 60), "as many as the shift leaves");
@@ -239,7 +215,7 @@ static inline void put_header(uint8_t *to, const uint8_t *hdr)
 static inline bool header_known(struct demi_ether *e, const struct demi_pkt *p)
 {
 	if (likely(p->data[0] >> 4 == 4)) {
-		uint32_t dst = load32(p->data + 16);
+		uint32_t dst = demi_load32(p->data + 16);
 		const struct demi_ether_hint4 *h = hint4(e, dst);
 
 		if (unlikely(h->key != (DEMI_ETHER_HINT4 | dst)))
@@ -249,7 +225,7 @@ static inline bool header_known(struct demi_ether *e, const struct demi_pkt *p)
 	} else {
 		const struct demi_ether_hint6 *h = hint6(e, p->data + 24);
 
-		if (!h->valid || (load64(p->data + 24) ^ h->dst.q[0]) | (load64(p->data + 32) ^ h->dst.q[1]))
+		if (!h->valid || (demi_load64(p->data + 24) ^ h->dst.q[0]) | (demi_load64(p->data + 32) ^ h->dst.q[1]))
 			return false;
 		put_header(p->data - DEMI_ETHER_HLEN, h->hdr);
 		return true;
@@ -292,7 +268,7 @@ static void remember(struct demi_ether *e, const struct demi_pkt *p)
 	const uint8_t *hdr = p->data - DEMI_ETHER_HLEN;
 
 	if (p->data[0] >> 4 == 4) {
-		uint32_t dst = load32(p->data + 16);
+		uint32_t dst = demi_load32(p->data + 16);
 		struct demi_ether_hint4 *h = hint4(e, dst);
 
 		h->key = DEMI_ETHER_HINT4 | dst;
@@ -316,7 +292,7 @@ void demi_ether_hints_forget(struct demi_ether *e)
 static bool destination(const struct demi_pkt *p, struct demi_ip *dst)
 {
 	if (p->len >= sizeof(struct demi_ip4_hdr) && p->data[0] >> 4 == 4) {
-		*dst = demi_ip_from4(load32(p->data + 16));
+		*dst = demi_ip_from4(demi_load32(p->data + 16));
 		return true;
 	}
 	if (p->len < sizeof(struct demi_ip6_hdr) || p->data[0] >> 4 != 6)

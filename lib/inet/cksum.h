@@ -8,18 +8,11 @@
  */
 
 #include "inet/ip.h"
+#include "inet/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-static inline uint64_t demi_load64(const void *p)
-{
-	uint64_t v;
-
-	__builtin_memcpy(&v, p, sizeof(v));
-	return v;
-}
 
 /* A 64-bit sum with its carry brought round: 2^64 is 1 modulo 2^16 - 1. */
 static inline uint64_t demi_cksum_wrap(uint64_t a, uint64_t b)
@@ -29,7 +22,18 @@ static inline uint64_t demi_cksum_wrap(uint64_t a, uint64_t b)
 	return sum + (sum < b);
 }
 
-/* The same for the 32 bytes at @p: a chain of carries, which compilers do not make by themselves. */
+/* To 16 bits, without a branch. */
+static inline uint16_t demi_cksum_fold_wrapped(uint64_t sum)
+{
+	uint32_t s;
+
+	sum += sum << 32 | sum >> 32; /* the sum of both halves is in the upper one, its carry included */
+	s = (uint32_t)(sum >> 32);
+	s += s << 16 | s >> 16;
+	return (uint16_t)(s >> 16);
+}
+
+/* demi_cksum_wrap() for the 32 bytes at @p: a chain of carries, which compilers do not make by themselves. */
 static inline uint64_t demi_cksum_wrap32(uint64_t sum, const uint8_t *p)
 {
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)

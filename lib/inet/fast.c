@@ -46,16 +46,6 @@ static inline uint64_t copy(uint8_t *to, const uint8_t *from, uint32_t len)
 	return sum;
 }
 
-static inline uint16_t fold(uint64_t sum)
-{
-	uint32_t s;
-
-	sum += sum << 32 | sum >> 32; /* the sum of both halves is in the upper one, its carry included */
-	s = (uint32_t)(sum >> 32);
-	s += s << 16 | s >> 16;
-	return (uint16_t)(s >> 16);
-}
-
 /*
  * Assumes: one segment of the length of the last push, to the same place over the same route, short enough to be
  * copied; nothing waits for the device to have room; a packet is at hand. @dest: see struct demi_udp_last.
@@ -83,7 +73,7 @@ static inline __attribute__((always_inline)) int push_now(demi_qtoken_t *qt_out,
 	d = tx->pkt[0].data;
 	sum = copy(d + HDRS, sga->sga_segs[0].sgaseg_buf, len);
 	if (demi_likely(!(l->flags & DEMI_PKT_F_CSUM_PARTIAL))) {
-		uint16_t check = (uint16_t)~fold(demi_cksum_wrap(sum, l->sum));
+		uint16_t check = (uint16_t)~demi_cksum_fold_wrapped(demi_cksum_wrap(sum, l->sum));
 
 		if (demi_unlikely(!check)) /* RFC 768: 0 says that there is none */
 			check = 0xffff;

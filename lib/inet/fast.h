@@ -25,22 +25,6 @@ struct demi_tcp;
 #error "the masks are those of a little-endian machine"
 #endif
 
-static inline uint32_t demi_load32(const void *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint16_t demi_load16(const void *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /* tcp_fast.c: the same for a segment of @total bytes with its IPv4 header, which has been checked. */
 bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_t total, struct demi_tcp *t);
 

@@ -141,16 +141,6 @@ static __attribute__((noinline)) void prepare(struct demi_inet *in, struct demi_
 	tx->version = DEMI_INET_TX_TCP;
 }
 
-static inline uint16_t fold(uint64_t sum)
-{
-	uint32_t s;
-
-	sum += sum << 32 | sum >> 32; /* the sum of both halves is in the upper one, its carry included */
-	s = (uint32_t)(sum >> 32);
-	s += s << 16 | s >> 16;
-	return (uint16_t)(s >> 16);
-}
-
 static inline void store64(uint8_t *p, uint64_t v)
 {
 	memcpy(p, &v, sizeof(v));
@@ -178,7 +168,7 @@ static inline void put_headers(const struct demi_tcp *t, struct demi_pkt *p, uin
 	uint8_t *d = p->data;
 
 	if (demi_likely(!(in->caps & DEMI_PKTDEV_C_TX_IP_CSUM)))
-		ttl |= (uint32_t)(uint16_t)~fold((uint64_t)first + df + ttl + src + dst) << 16;
+		ttl |= (uint32_t)(uint16_t)~demi_cksum_fold_wrapped((uint64_t)first + df + ttl + src + dst) << 16;
 	store64(d, first | (uint64_t)df << 32);
 	store32(d + 8, ttl);
 	store64(d + 12, src | (uint64_t)dst << 32);
@@ -202,7 +192,7 @@ static inline void put_headers(const struct demi_tcp *t, struct demi_pkt *p, uin
 		sum = demi_cksum_wrap(sum, (uint64_t)TS_WORD + tsval + tsecr);
 	}
 	if (demi_likely(!(p->flags & DEMI_PKT_F_CSUM_PARTIAL)))
-		store32(d + 36, (uint16_t)~fold(sum));
+		store32(d + 36, (uint16_t)~demi_cksum_fold_wrapped(sum));
 }
 
 /*

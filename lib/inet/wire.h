@@ -6,8 +6,34 @@
 
 #include <arpa/inet.h>
 #include <stdint.h>
+#include <string.h>
 
 #define DEMI_WIRE __attribute__((packed))
+
+/* As it stands in memory, at any alignment. */
+static inline uint64_t demi_load64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t demi_load32(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint16_t demi_load16(const void *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
 
 /* RFC 791, 3.1 */
 struct demi_ip4_hdr {
