@@ -50,6 +50,12 @@ struct demi_backend_ops {
 	/* Anything that is still draining after close? For the end of a context. NULL: never. */
 	bool (*busy)(struct demi_backend *b);
 
+	/*
+	 * The process or the context ends with all queues aborted, maybe in a signal handler that has interrupted this
+	 * backend anywhere: no lock, no allocation, milliseconds at most. NULL: nothing is left to be said.
+	 */
+	void (*last)(struct demi_backend *b);
+
 	/* The context ends, its queues are gone or are to be abandoned. Frees @b. */
 	void (*destroy)(struct demi_backend *b);
 

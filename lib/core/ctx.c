@@ -302,7 +302,7 @@ err_ctx:
 	return err;
 }
 
-static bool backends_busy(struct demi_ctx *ctx)
+bool demi_ctx_busy(const struct demi_ctx *ctx)
 {
 	for (unsigned int i = 0; i < ctx->nbackends; i++) {
 		struct demi_backend *b = ctx->backends[i];
@@ -313,11 +313,28 @@ static bool backends_busy(struct demi_ctx *ctx)
 	return false;
 }
 
+void demi_ctx_abort(struct demi_ctx *ctx)
+{
+	for (uint32_t i = 1; i < ctx->queues.size; i++) {
+		struct demi_queue *q = demi_queue_at(&ctx->queues, i);
+
+		if (q)
+			q->ops->abort(q);
+	}
+	for (unsigned int i = 0; i < ctx->nbackends; i++) {
+		struct demi_backend *b = ctx->backends[i];
+
+		if (b->ops->last)
+			b->ops->last(b);
+	}
+}
+
 void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
 {
 	uint64_t deadline = demi_now_ns() + (uint64_t)linger_ms * 1000000;
 	struct demi_queue *q;
 
+	ctx->draining = true;
 	for (uint32_t i = 1; i < ctx->queues.size; i++) {
 		q = demi_queue_at(&ctx->queues, i);
 		if (q && !q->closed)
@@ -327,17 +344,13 @@ void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms)
 		atomic_store(&ctx->wakeup, 0); /* it would keep the context awake */
 		demi_ctx_flush(ctx);
 		demi_ctx_poll(ctx);
-		if (!backends_busy(ctx))
+		if (!demi_ctx_busy(ctx))
 			return;
 		if (demi_now_ns() >= deadline)
 			break;
 		demi_ctx_sleep(ctx, deadline);
 	}
-	for (uint32_t i = 1; i < ctx->queues.size; i++) {
-		q = demi_queue_at(&ctx->queues, i);
-		if (q)
-			q->ops->abort(q);
-	}
+	demi_ctx_abort(ctx);
 }
 
 void demi_ctx_report(struct demi_ctx *ctx)

@@ -65,6 +65,7 @@ struct demi_ctx {
 	uint64_t seq; /* of the next completion */
 	int32_t gate; /* enum demi_gate, or more than BUSY while it turns somebody away */
 	bool flush_wanted; /* a backend has put something off */
+	bool draining; /* demi_ctx_drain() waits for the backends */
 	bool spinning; /* the next round follows at once: a backend may let completions gather */
 	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
 	uint8_t poll_in; /* waits until the backends are polled although something is ready */
@@ -155,6 +156,10 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms);
  * left after that is aborted.
  */
 void demi_ctx_drain(struct demi_ctx *ctx, unsigned int linger_ms);
+/* Abort all queues. Also where nothing is whole (core/process.c). */
+void demi_ctx_abort(struct demi_ctx *ctx);
+/* A backend has something to end that a drain waits for. */
+bool demi_ctx_busy(const struct demi_ctx *ctx);
 
 /* Tell the counters to demi_args.callback. The gate is shut: it is kept out. */
 void demi_ctx_report(struct demi_ctx *ctx);

@@ -76,6 +76,22 @@ static inline bool demi_gate_busy(const struct demi_ctx *ctx)
 	return ctx->gate >= DEMI_GATE_BUSY && ctx->gate < DEMI_GATE_INSTANT;
 }
 
+/*
+ * For what takes locks outside a call, as the heap does: until demi_gate_reopen() a signal finds the thread inside the
+ * library. Without a context nothing happens.
+ */
+static inline int32_t demi_gate_shut(struct demi_ctx *ctx)
+{
+	return ctx ? __atomic_exchange_n(&ctx->gate, DEMI_GATE_BUSY, __ATOMIC_RELAXED) : DEMI_GATE_BUSY;
+}
+
+static inline void demi_gate_reopen(struct demi_ctx *ctx, int32_t was)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (ctx)
+		ctx->gate = was;
+}
+
 /* Turns an internal result into the public one: the one place where the sign changes. */
 static inline int demi_leave(struct demi_ctx *ctx, int err)
 {

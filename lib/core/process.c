@@ -38,12 +38,7 @@ static void process_ends(void)
 		demi_ctx_report(ctx);
 		return;
 	}
-	for (uint32_t i = 1; i < ctx->queues.size; i++) {
-		struct demi_queue *q = demi_queue_at(&ctx->queues, i);
-
-		if (q)
-			q->ops->abort(q);
-	}
+	demi_ctx_abort(ctx);
 }
 
 static void forked_child(void)

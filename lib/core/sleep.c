@@ -75,7 +75,12 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	/* pairs with the fences of demi_ctx_post() and demi_wakeup(): flag, then look again */
 	demi_full_barrier();
 	demi_ctx_poll(ctx);
-	/* what this poll has put off (the rest of a stream) would wait for as long as the thread sleeps */
+	/*
+	 * What this poll has put off (the rest of a stream) would wait for as long as the thread sleeps; and it may have
+	 * ended the last thing that a drain waits for, which completes nothing.
+	 */
+	if (ctx->draining && !demi_ctx_busy(ctx))
+		return false;
 	return !ctx->flush_wanted && ctx->seq == seq && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
 }
 

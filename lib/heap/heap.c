@@ -8,7 +8,7 @@
  * has seen the last use by everybody else.
  */
 
-#include "core/ctx.h"
+#include "core/enter.h"
 #include "core/log.h"
 #include "heap/debug.h"
 #include "heap/object.h"
@@ -133,8 +133,11 @@ static void *alloc_any(size_t align, size_t size, bool *zeroed)
 
 void *demi_heap_alloc_any(size_t align, size_t size, bool *zeroed)
 {
+	struct demi_ctx *ctx = demi_ctx_self;
+	int32_t gate = demi_gate_shut(ctx);
 	void *p = alloc_any(align, size, zeroed);
 
+	demi_gate_reopen(ctx, gate);
 	if (!p)
 		errno = ENOMEM;
 	return p;
@@ -176,6 +179,18 @@ void demi_heap_release_raw(struct demi_object *o)
 	*c->top++ = (struct demi_slot){ (void *)o->start, o->ref };
 }
 
+static void release_here(struct demi_object *o)
+{
+	struct demi_ctx *ctx = demi_ctx_self;
+	int32_t gate = demi_gate_shut(ctx);
+
+	if (demi_heap.debug)
+		demi_debug_release(o);
+	else
+		demi_heap_release_raw(o);
+	demi_gate_reopen(ctx, gate);
+}
+
 /* The word is 0 and the object nobody's: it goes back to where it came from. */
 static void release(struct demi_object *o)
 {
@@ -188,12 +203,8 @@ static void release(struct demi_object *o)
 		demi_extern_release(o);
 		return;
 	}
-	if (demi_heap.debug) {
-		demi_debug_release(o);
-		return;
-	}
-	if (o->span->kind == DEMI_SPAN_LARGE || owner == demi_thread_heap) {
-		demi_heap_release_raw(o);
+	if (demi_heap.debug || o->span->kind == DEMI_SPAN_LARGE || owner == demi_thread_heap) {
+		release_here(o);
 		return;
 	}
 	demi_poison((char *)p + sizeof(head), o->size - sizeof(head));

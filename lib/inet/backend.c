@@ -280,6 +280,11 @@ static bool backend_busy(struct demi_backend *b)
 	return backend_of(b)->in.draining != 0;
 }
 
+static void backend_last(struct demi_backend *b)
+{
+	demi_tcp_last_answers(&backend_of(b)->in);
+}
+
 static void backend_destroy(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
@@ -324,6 +329,7 @@ static const struct demi_backend_ops ops = {
 	.arm = backend_arm,
 	.disarm = backend_disarm,
 	.busy = backend_busy,
+	.last = backend_last,
 	.destroy = backend_destroy,
 	.socket = backend_socket,
 	.counter = backend_counter,

@@ -76,6 +76,7 @@ struct demi_inet {
 	bool timed; /* now_ns is this burst's; cleared before it by who sets clock */
 	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
 	int (*tx)(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n);
+	bool tcp_last; /* resets have been sent by demi_tcp_last() */
 	bool kick; /* it has taken something since the last kick() */
 	struct demi_demux udp;
 	struct demi_inet_hint hints[DEMI_INET_HINTS];

@@ -512,6 +512,8 @@ void demi_tcp_time_wait(struct demi_tcp *t);
 void demi_tcp_fin_received(struct demi_tcp *t);
 /* Our FIN is acknowledged. May end the connection. */
 void demi_tcp_fin_acked(struct demi_tcp *t);
+/* It is closed: if all is acknowledged and no frame is under way, nobody waits for it any more. */
+void demi_tcp_drained(struct demi_tcp *t);
 /* Frames have left, or the descriptor is closed: free what nobody holds any more. */
 void demi_tcp_put(struct demi_tcp *t);
 void demi_tcp_free(struct demi_tcp *t);
@@ -551,6 +553,8 @@ static inline uint32_t demi_tcp_ts_now(const struct demi_inet *in)
 
 /* tcp_last.c: ops->abort, a reset from wherever the process ends */
 void demi_tcp_last(struct demi_queue *q);
+/* What peers ask after that. */
+void demi_tcp_last_answers(struct demi_inet *in);
 
 /* tcp_sock.c */
 struct demi_tcp *demi_tcp_alloc(struct demi_inet *in, int domain);

@@ -61,9 +61,9 @@ void demi_tcp_fin_received(struct demi_tcp *t)
 	demi_tcp_rx_deliver(t);
 }
 
-static void drained(struct demi_tcp *t)
+void demi_tcp_drained(struct demi_tcp *t)
 {
-	if (t->draining && !t->s.inflight) {
+	if (t->draining && !t->s.inflight && (t->sent_all || t->dead)) {
 		t->draining = false;
 		t->s.in->draining--;
 	}
@@ -87,7 +87,7 @@ void demi_tcp_fin_acked(struct demi_tcp *t)
 		break;
 	}
 	t->sent_all = true;
-	drained(t);
+	demi_tcp_drained(t);
 }
 
 /* ---- the end ---- */
@@ -191,7 +191,7 @@ void demi_tcp_put(struct demi_tcp *t)
 	if (!t->dead || t->s.inflight)
 		return;
 	release_port(t);
-	drained(t);
+	demi_tcp_drained(t);
 	/* not here: whoever calls may still look at it */
 	if (t->s.q.closed || !t->installed)
 		demi_tcp_want_output(t);
@@ -254,8 +254,7 @@ void demi_tcp_close(struct demi_queue *q)
 	t->fast = false;
 	t->late_start = true; /* linger and FIN-WAIT-2 are timed from the next run on */
 	demi_tcp_want_output(t);
-	if (t->sent_all)
-		drained(t);
+	demi_tcp_drained(t);
 }
 
 /* Deadlines that a call has asked for: calls do not know the time. */

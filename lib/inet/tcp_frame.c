@@ -236,4 +236,6 @@ void demi_tcp_frame_done(struct demi_inet *in, struct demi_inet_tx *tx, int err)
 		demi_tcp_frame_failed(t, err);
 	if (__builtin_expect(t->dead, 0))
 		demi_tcp_put(t);
+	else if (__builtin_expect(t->draining, 0))
+		demi_tcp_drained(t);
 }

@@ -252,7 +252,7 @@ void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint
 		struct demi_inet_tx *tx = (struct demi_inet_tx *)(uintptr_t)done[i].cookie;
 
 		if (__builtin_expect(tx->plain && !done[i].err, 1) && in->tx_cached < CACHE_MAX &&
-		    __builtin_expect(tx->tcp ? !DEMI_TCP(tx->s)->dead : !tx->s->q.closed, 1)) {
+		    __builtin_expect(!tx->s->q.closed && !(tx->tcp && DEMI_TCP(tx->s)->dead), 1)) {
 			tx->s->inflight--;
 			tx->flying = false;
 			in->flying--;

@@ -204,6 +204,12 @@ struct demi_pktdev_ops {
 	 */
 	int (*last)(struct demi_pktdev *d, const void *packet, uint32_t len);
 
+	/*
+	 * After a last(): copy the beginning, at most @max bytes, of the next packet that has come, under the same
+	 * conditions. How many; 0: none. Devices that have last().
+	 */
+	uint32_t (*last_rx)(struct demi_pktdev *d, void *packet, uint32_t max);
+
 	/* ---- memory ---- */
 
 	/*

@@ -128,6 +128,7 @@ static struct demi_pktdev_ops ring_ops = {
 	.tx_done = demi_ring_tx_done,
 	.kick = demi_ring_kick,
 	.last = demi_ring_last,
+	.last_rx = demi_ring_last_rx,
 	.arm = ring_arm,
 	.disarm = ring_disarm,
 	.port_reserve = demi_ring_port_reserve,

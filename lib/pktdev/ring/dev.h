@@ -131,6 +131,7 @@ void demi_ring_tx_destroy(struct demi_ring_dev *rd);
 int demi_ring_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n);
 int demi_ring_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32_t max);
 int demi_ring_last(struct demi_pktdev *d, const void *packet, uint32_t len);
+uint32_t demi_ring_last_rx(struct demi_pktdev *d, void *packet, uint32_t max);
 
 /* dev.c */
 int demi_ring_kick(struct demi_pktdev *d);

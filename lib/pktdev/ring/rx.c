@@ -221,3 +221,27 @@ int demi_ring_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 	demi_kring_publish(&rd->q.rx_fill);
 	return (int)out;
 }
+
+/* Nothing is posted again: who calls this does not receive for long. */
+uint32_t demi_ring_last_rx(struct demi_pktdev *d, void *packet, uint32_t max)
+{
+	struct demi_ring_dev *rd = demi_ring_dev(d);
+	struct demi_kring *rx = &rd->q.rx;
+	uint32_t len = 0, slot;
+
+	if (rd->gone)
+		return 0;
+	while (!len && demi_kring_avail(rx) > 0) {
+		struct demi_desc first = demi_kring_peek(rx, 0), more = first;
+		const char *obj = object_of(rd, &first, &slot);
+
+		if (obj && first.len > DEMI_RING_HDR_BYTES) {
+			len = first.len - DEMI_RING_HDR_BYTES < max ? first.len - DEMI_RING_HDR_BYTES : max;
+			memcpy(packet, obj + DEMI_RING_RX_OFFSET + DEMI_RING_HDR_BYTES, len);
+		}
+		demi_kring_release(rx, 1);
+		for (; more.flags & DEMI_DESC_F_MORE && demi_kring_avail(rx) > 0; demi_kring_release(rx, 1))
+			more = demi_kring_peek(rx, 0);
+	}
+	return len;
+}
