@@ -76,8 +76,8 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	demi_full_barrier();
 	demi_ctx_poll(ctx);
 	/*
-	 * What this poll has put off (the rest of a stream) would wait for as long as the thread sleeps; and it may have
-	 * ended the last thing that a drain waits for, which completes nothing.
+	 * What this poll has put off (the rest of a stream) would wait for as long as the thread sleeps; and it may
+	 * have ended the last thing that a drain waits for, which completes nothing.
 	 */
 	if (ctx->draining && !demi_ctx_busy(ctx))
 		return false;

@@ -74,18 +74,6 @@ FIXTURE_TEARDOWN(capture)
 	close(self->fd);
 }
 
-/* Through the captured queue, to whom it is nothing special. */
-static bool passes(struct fq *q, int sock, const char *text)
-{
-	uint8_t got[FQ_BUF];
-	int n;
-
-	if (send(sock, text, strlen(text), 0) != (ssize_t)strlen(text))
-		return false;
-	n = fq_recv(q, got, sizeof(got), 500);
-	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) && !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
-}
-
 #define RECV(c) fq_recv(&self->to, &(c), sizeof(c), 500)
 
 TEST_F(capture, received)
@@ -96,7 +84,7 @@ TEST_F(capture, received)
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	EXPECT_TRUE(queue_info(&self->q).state & DEMI_QUEUE_STATE_CAPTURED);
 	before = now_ns();
-	ASSERT_TRUE(passes(&self->q, self->sock, "hello"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	after = now_ns();
 	ASSERT_EQ(sizeof(c.hdr) + UDP_HDRS + 5, RECV(c));
 	EXPECT_EQ(UDP_HDRS + 5, c.hdr.wire_bytes);
@@ -127,7 +115,7 @@ TEST_F(capture, before_the_filter)
 
 	ASSERT_EQ(0, kmod_ioctl(self->fd, DEMI_FILTER_ATTACH, &arg));
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
-	ASSERT_FALSE(passes(&self->q, self->sock, "hello"));
+	ASSERT_FALSE(fq_passes(&self->q, self->sock, "hello"));
 	EXPECT_EQ(sizeof(c.hdr) + UDP_HDRS + 5, RECV(c));
 	EXPECT_EQ(1, queue_info(&self->q).counters.rx_filtered);
 }
@@ -180,7 +168,7 @@ TEST_F(capture, sent)
 	EXPECT_EQ(UDP_HDRS + 6, c.hdr.wire_bytes);
 	EXPECT_EQ(0, memcmp(c.bytes + UDP_HDRS, "answer", 6));
 	/* what arrives was not asked for; what is refused does not leave */
-	EXPECT_TRUE(passes(&self->q, self->sock, "hello"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	frame[FQ_HDR + 20]++;
 	EXPECT_EQ(-EACCES, fq_send(&self->q, 100, frame, len));
 	EXPECT_EQ(1, queue_info(&self->q).counters.captured);
@@ -201,8 +189,8 @@ TEST_F(capture, both_and_several_into_one)
 	ASSERT_GE(sock, 0);
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX | DEMI_CAPTURE_F_TX, 0));
 	ASSERT_EQ(0, capture(self->fd, other.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
-	ASSERT_TRUE(passes(&self->q, self->sock, "one"));
-	ASSERT_TRUE(passes(&other, sock, "three"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "one"));
+	ASSERT_TRUE(fq_passes(&other, sock, "three"));
 	ASSERT_EQ(0, fq_send(&self->q, 100, frame, len));
 	ASSERT_EQ(sizeof(c.hdr) + UDP_HDRS + 3, RECV(c));
 	EXPECT_EQ(self->q.q.id, c.hdr.queue_id);
@@ -219,11 +207,11 @@ TEST_F(capture, snap)
 	struct captured c;
 
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, UDP_HDRS + 2));
-	ASSERT_TRUE(passes(&self->q, self->sock, "hello"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	ASSERT_EQ(sizeof(c.hdr) + UDP_HDRS + 2, RECV(c));
 	EXPECT_EQ(UDP_HDRS + 5, c.hdr.wire_bytes);
 	EXPECT_EQ(0, memcmp(c.bytes + UDP_HDRS, "he", 2));
-	ASSERT_TRUE(passes(&self->q, self->sock, "h"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "h"));
 	ASSERT_EQ(sizeof(c.hdr) + UDP_HDRS + 1, RECV(c));
 }
 
@@ -234,7 +222,7 @@ TEST_F(capture, lost)
 
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	for (i = 0; i < ENTRIES / 2 + 7; i++)
-		ASSERT_TRUE(passes(&self->q, self->sock, "hello"));
+		ASSERT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	EXPECT_EQ(ENTRIES / 2, queue_info(&self->q).counters.captured);
 	EXPECT_EQ(7, queue_info(&self->q).counters.capture_lost);
 	EXPECT_EQ(ENTRIES / 2 + 7, queue_info(&self->q).counters.rx_frames);
@@ -254,11 +242,11 @@ TEST_F(capture, one_capturer_until_stopped)
 	EXPECT_EQ(-ENODATA, capture(self->fd, self->q.q.id, second.q.id, DEMI_CAPTURE_F_STOP, 0));
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_STOP, 0));
 	EXPECT_FALSE(queue_info(&self->q).state & DEMI_QUEUE_STATE_CAPTURED);
-	ASSERT_TRUE(passes(&self->q, self->sock, "hello"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	EXPECT_EQ(-ENOENT, fq_recv(&self->to, &c, sizeof(c), 0));
 	fq_post(&second, 0);
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, second.q.id, DEMI_CAPTURE_F_RX, 0));
-	ASSERT_TRUE(passes(&self->q, self->sock, "hello"));
+	ASSERT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	EXPECT_EQ(sizeof(c.hdr) + UDP_HDRS + 5, fq_recv(&second, &c, sizeof(c), 500));
 	fq_close(&second);
 }
@@ -274,7 +262,7 @@ TEST_F(capture, ends_with_either_queue)
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	ASSERT_EQ(0, kmod_shutdown(self->to.q.fd, 0));
 	EXPECT_FALSE(queue_info(&self->q).state & DEMI_QUEUE_STATE_CAPTURED);
-	EXPECT_TRUE(passes(&self->q, self->sock, "hello"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "hello"));
 	EXPECT_EQ(-ENODEV, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	fq_close(&self->to);
 
@@ -288,7 +276,7 @@ TEST_F(capture, ends_with_either_queue)
 	ASSERT_EQ(0, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	ASSERT_EQ(0, capture(self->fd, other.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	ASSERT_EQ(0, kmod_shutdown(self->q.q.fd, 0));
-	ASSERT_TRUE(passes(&other, sock, "hello"));
+	ASSERT_TRUE(fq_passes(&other, sock, "hello"));
 	EXPECT_EQ(sizeof(c.hdr) + UDP_HDRS + 5, RECV(c));
 	EXPECT_EQ(-ENODEV, capture(self->fd, self->q.q.id, self->to.q.id, DEMI_CAPTURE_F_RX, 0));
 	close(sock);

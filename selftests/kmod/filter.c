@@ -145,18 +145,6 @@ FIXTURE_TEARDOWN(filter)
 	close(self->fd);
 }
 
-/* Sent over lo, which delivers before send() returns: is it there? */
-static bool passes(struct fq *q, int sock, const char *text)
-{
-	uint8_t got[FQ_BUF];
-	int n;
-
-	if (send(sock, text, strlen(text), 0) != (ssize_t)strlen(text))
-		return false;
-	n = fq_recv(q, got, sizeof(got), 200);
-	return n == (int)(FQ_HDR + UDP_HDRS + strlen(text)) && !memcmp(got + FQ_HDR + UDP_HDRS, text, strlen(text));
-}
-
 static struct demi_queue_counters counters(struct fq *q)
 {
 	struct demi_queue_info info;
@@ -171,14 +159,14 @@ TEST_F(filter, classic)
 	struct demi_filter_info info;
 	struct demi_queue_info queue;
 
-	EXPECT_TRUE(passes(&self->q, self->sock, "q before"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "q before"));
 	ASSERT_EQ(0, attach_cbpf(self->fd, self->q.q.id, only_p, LEN(only_p)));
 	ASSERT_EQ(0, kmod_queue_info(self->q.q.fd, 0, &queue));
 	EXPECT_TRUE(queue.state & DEMI_QUEUE_STATE_FILTER);
-	EXPECT_TRUE(passes(&self->q, self->sock, "packet"));
-	EXPECT_FALSE(passes(&self->q, self->sock, "q"));
-	EXPECT_FALSE(passes(&self->q, self->sock, "another"));
-	EXPECT_TRUE(passes(&self->q, self->sock, "p"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "packet"));
+	EXPECT_FALSE(fq_passes(&self->q, self->sock, "q"));
+	EXPECT_FALSE(fq_passes(&self->q, self->sock, "another"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "p"));
 	EXPECT_EQ(2, counters(&self->q).rx_filtered);
 	EXPECT_EQ(3, counters(&self->q).rx_frames);
 	ASSERT_EQ(0, filter_info(self->fd, self->q.q.id, &info));
@@ -188,7 +176,7 @@ TEST_F(filter, classic)
 	EXPECT_EQ(2, info.dropped);
 	EXPECT_EQ(LEN(only_p), info.insn_count);
 	ASSERT_EQ(0, detach(self->fd, self->q.q.id));
-	EXPECT_TRUE(passes(&self->q, self->sock, "q after"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "q after"));
 	EXPECT_EQ(-ENODATA, detach(self->fd, self->q.q.id));
 	ASSERT_EQ(0, filter_info(self->fd, self->q.q.id, &info));
 	EXPECT_EQ(DEMI_FILTER_NONE, info.kind);
@@ -206,7 +194,7 @@ TEST_F(filter, extended)
 	ASSERT_GE(pass, 0);
 	ASSERT_GE(drop, 0);
 	ASSERT_EQ(0, attach_ebpf(self->fd, self->q.q.id, pass));
-	EXPECT_TRUE(passes(&self->q, self->sock, "x"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "x"));
 	ASSERT_EQ(0, filter_info(self->fd, self->q.q.id, &info));
 	EXPECT_EQ(DEMI_FILTER_EBPF, info.kind);
 	EXPECT_NE(0, info.prog_id);
@@ -216,7 +204,7 @@ TEST_F(filter, extended)
 	ASSERT_EQ(0, attach_ebpf(self->fd, self->q.q.id, drop));
 	close(pass);
 	close(drop);
-	EXPECT_FALSE(passes(&self->q, self->sock, "x"));
+	EXPECT_FALSE(fq_passes(&self->q, self->sock, "x"));
 	ASSERT_EQ(0, filter_info(self->fd, self->q.q.id, &info));
 	EXPECT_EQ(0, info.passed);
 	EXPECT_EQ(1, info.dropped);
@@ -229,7 +217,7 @@ TEST_F(filter, control_block_is_restored)
 	ASSERT_GE(prog, 0);
 	ASSERT_EQ(0, attach_ebpf(self->fd, self->q.q.id, prog));
 	for (i = 0; i < 10; i++)
-		EXPECT_TRUE(passes(&self->q, self->sock, "x"));
+		EXPECT_TRUE(fq_passes(&self->q, self->sock, "x"));
 	close(prog);
 }
 
@@ -239,7 +227,7 @@ TEST_F(filter, on_the_queues_file)
 
 	EXPECT_EQ(-EINVAL, attach_cbpf(self->q.q.fd, self->q.q.id, drop_all, 1));
 	ASSERT_EQ(0, attach_cbpf(self->q.q.fd, 0, drop_all, 1));
-	EXPECT_FALSE(passes(&self->q, self->sock, "x"));
+	EXPECT_FALSE(fq_passes(&self->q, self->sock, "x"));
 	EXPECT_EQ(-EINVAL, filter_info(self->q.q.fd, self->q.q.id, &info));
 	ASSERT_EQ(0, filter_info(self->q.q.fd, 0, &info));
 	EXPECT_EQ(1, info.dropped);
@@ -333,7 +321,7 @@ TEST_F(filter, fields)
 	EXPECT_EQ(-EINVAL, kmod_ioctl(self->fd, DEMI_FILTER_DETACH, &un));
 	EXPECT_EQ(-EINVAL, kmod_ioctl(self->fd, DEMI_FILTER_INFO, &info));
 	/* nothing of all this changed what passes */
-	EXPECT_TRUE(passes(&self->q, self->sock, "x"));
+	EXPECT_TRUE(fq_passes(&self->q, self->sock, "x"));
 }
 
 TEST_F(filter, kinds_of_queues)

@@ -9,6 +9,7 @@
 #include <linux/if_packet.h>
 #include <stddef.h>
 
+#include "two_hosts.h"
 #include "tx_test.h"
 
 #include <linux/netfilter.h>
@@ -17,38 +18,20 @@
 
 static struct tx_packet p;
 
-#define PORT 5000 /* the queue's */
-#define PEER 7000 /* the kernel's socket */
-
-static const char *const us[] = { "10.0.0.1", "fd00::1" };
-static const char *const them[] = { "10.0.0.2", "fd00::2" };
-
 FIXTURE(policy)
 {
-	struct dt_ctx c;
-	struct dt_queue q;
-	int here, there;
-	int peer[2]; /* UDP sockets of the kernel, IPv4 and IPv6, on the other host */
+	struct two_hosts h;
 	uint8_t buf[DEMI_FRAME_MAX];
 };
 
 FIXTURE_SETUP(policy)
 {
-	ASSERT_EQ(0, dt_two_hosts(&self->here, &self->there));
-	ASSERT_EQ(0, dt_netns_enter(self->there));
-	for (int v6 = 0; v6 < 2; v6++) {
-		self->peer[v6] = dt_socket(SOCK_DGRAM, them[v6], PEER);
-		ASSERT_LE(0, self->peer[v6]);
-	}
-	ASSERT_EQ(0, dt_netns_enter(self->here));
-	ASSERT_EQ(0, dt_open(&self->c));
-	ASSERT_EQ(0, dt_queue_open(&self->q, &self->c, 64));
+	ASSERT_EQ(0, two_hosts_open(&self->h));
 }
 
 FIXTURE_TEARDOWN(policy)
 {
-	dt_queue_close(&self->q);
-	dt_close(&self->c);
+	two_hosts_close(&self->h);
 }
 
 /* As dt_listen(), with more of what a reservation can be. */
@@ -72,15 +55,15 @@ static int push(struct dt_queue *q, int v6, uint16_t port, const char *text)
 /* The queue sends this, and it is the next that arrives; and the same back. */
 #define EXPECT_REACHES(v6, port, text)                                                                                 \
 	do {                                                                                                           \
-		EXPECT_EQ(0, push(&self->q, v6, port, text));                                                          \
-		ASSERT_EQ((int)strlen(text), tx_recv(self->peer[v6], self->buf, sizeof(self->buf)));                   \
+		EXPECT_EQ(0, push(&self->h.q, v6, port, text));                                                        \
+		ASSERT_EQ((int)strlen(text), tx_recv(self->h.peer[v6], self->buf, sizeof(self->buf)));                 \
 		EXPECT_EQ(0, memcmp(self->buf, text, strlen(text)));                                                   \
 	} while (0)
 
 #define EXPECT_REACHED(v6, port, text)                                                                                 \
 	do {                                                                                                           \
-		ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], port, text, strlen(text)));                               \
-		DT_EXPECT_DATAGRAM(&self->q, them[v6], us[v6], port, text);                                            \
+		ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], port, text, strlen(text)));                             \
+		DT_EXPECT_DATAGRAM(&self->h.q, them[v6], us[v6], port, text);                                          \
 	} while (0)
 
 /* ---- what the reservation says of its packets ---------------------------------------------- */
@@ -90,8 +73,8 @@ TEST_F(policy, mark_and_priority)
 	for (int v6 = 0; v6 < 2; v6++) {
 		for (uint32_t i = 0; i < 2; i++) {
 			ASSERT_LT(0,
-				  listen_as(&self->q, us[v6], 5010 + i, (struct demi_port_reserve){ .mark = 7 + i }));
-			ASSERT_LT(0, listen_as(&self->q, us[v6], 5020 + i,
+				  listen_as(&self->h.q, us[v6], 5010 + i, (struct demi_port_reserve){ .mark = 7 + i }));
+			ASSERT_LT(0, listen_as(&self->h.q, us[v6], 5020 + i,
 					       (struct demi_port_reserve){ .priority = 5 + i }));
 		}
 	}
@@ -99,9 +82,9 @@ TEST_F(policy, mark_and_priority)
 		  "meta mark 7 drop\nmeta priority 0:5 drop\n}\n}\nEND"))
 		SKIP(return, "no nft, or no nftables in this kernel");
 	for (int v6 = 0; v6 < 2; v6++) {
-		EXPECT_EQ(-EPERM, push(&self->q, v6, 5010, "mark 7"));
+		EXPECT_EQ(-EPERM, push(&self->h.q, v6, 5010, "mark 7"));
 		EXPECT_REACHES(v6, 5011, "mark 8");
-		EXPECT_EQ(-EPERM, push(&self->q, v6, 5020, "priority 5"));
+		EXPECT_EQ(-EPERM, push(&self->h.q, v6, 5020, "priority 5"));
 		EXPECT_REACHES(v6, 5021, "priority 6");
 	}
 	ASSERT_EQ(0, dt_sh("nft delete table inet t"));
@@ -116,10 +99,10 @@ TEST_F(policy, routed_by_mark)
 	for (int v6 = 0; v6 < 2; v6++) {
 		for (uint32_t i = 0; i < 2; i++)
 			ASSERT_LT(0,
-				  listen_as(&self->q, us[v6], 5010 + i, (struct demi_port_reserve){ .mark = 7 + i }));
+				  listen_as(&self->h.q, us[v6], 5010 + i, (struct demi_port_reserve){ .mark = 7 + i }));
 		EXPECT_REACHES(v6, 5010, "mark 7");
 		ASSERT_EQ(0, dt_sh("ip -%d rule add fwmark 7 unreachable", v6 ? 6 : 4));
-		EXPECT_EQ(-ENETUNREACH, push(&self->q, v6, 5010, "mark 7"));
+		EXPECT_EQ(-ENETUNREACH, push(&self->h.q, v6, 5010, "mark 7"));
 		EXPECT_REACHES(v6, 5011, "mark 8");
 	}
 }
@@ -176,18 +159,18 @@ static void ipsec(struct __test_metadata *_metadata, FIXTURE_DATA(policy) * self
 	struct demi_queue_counters before, after;
 	int wire;
 
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 	EXPECT_REACHES(v6, PORT, "open");
 	EXPECT_REACHED(v6, PORT, "open back");
 	for (int host = 0; host < 2; host++) {
-		ASSERT_EQ(0, dt_netns_enter(host ? self->there : self->here));
+		ASSERT_EQ(0, dt_netns_enter(host ? self->h.there : self->h.here));
 		if (xfrm_state(us[v6], them[v6]) || xfrm_state(them[v6], us[v6]))
 			SKIP(return, "no ESP in this kernel");
 		ASSERT_EQ(0, host ? xfrm_policy(them[v6], us[v6]) : xfrm_policy(us[v6], them[v6]));
 	}
 	wire = sniff();
 	ASSERT_LE(0, wire);
-	ASSERT_EQ(0, dt_netns_enter(self->here));
+	ASSERT_EQ(0, dt_netns_enter(self->h.here));
 
 	EXPECT_REACHES(v6, PORT, "secret");
 	EXPECT_EQ(2, protocols(wire));
@@ -197,22 +180,22 @@ static void ipsec(struct __test_metadata *_metadata, FIXTURE_DATA(policy) * self
 	tx_ask_csum(&p);
 	p.vh.gso_type = TX_GSO_UDP_L4;
 	p.vh.gso_size = 500;
-	EXPECT_EQ(-EIO, tx_send(&self->q, &p));
+	EXPECT_EQ(-EIO, tx_send(&self->h.q, &p));
 
 	/* what comes open, and should not */
-	ASSERT_EQ(0, dt_netns_enter(self->there));
+	ASSERT_EQ(0, dt_netns_enter(self->h.there));
 	ASSERT_EQ(0, dt_sh("ip xfrm policy flush"));
-	ASSERT_EQ(0, dt_netns_enter(self->here));
-	ASSERT_EQ(0, dt_counters(&self->q, &before));
-	ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], PORT, "open", 4));
-	DT_EXPECT_NOTHING(&self->q);
-	ASSERT_EQ(0, dt_counters(&self->q, &after));
+	ASSERT_EQ(0, dt_netns_enter(self->h.here));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &before));
+	ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], PORT, "open", 4));
+	DT_EXPECT_NOTHING(&self->h.q);
+	ASSERT_EQ(0, dt_counters(&self->h.q, &after));
 	EXPECT_EQ(before.rx_policy + 1, after.rx_policy);
 
 	/* what may not go at all */
 	ASSERT_EQ(0, dt_sh("ip xfrm policy flush && ip xfrm policy add src %s dst %s dir out action block", us[v6],
 			   them[v6]));
-	EXPECT_EQ(-EPERM, push(&self->q, v6, PORT, "blocked"));
+	EXPECT_EQ(-EPERM, push(&self->h.q, v6, PORT, "blocked"));
 	ASSERT_EQ(0, dt_sh("ip xfrm policy flush"));
 	EXPECT_REACHES(v6, PORT, "open again");
 	EXPECT_EQ(1, protocols(wire));
@@ -243,12 +226,12 @@ TEST_F(policy, vrf)
 	ASSERT_EQ(0, dt_ip("link set vrf1 up\nlink set veth0 master vrf1\n"
 			   "addr replace fd00::1/64 dev veth0 nodad"));
 	vrf = if_nametoindex("vrf1");
-	ASSERT_EQ(0, dt_queue_open(&outside, &self->c, 16));
+	ASSERT_EQ(0, dt_queue_open(&outside, &self->h.ctx, 16));
 	for (int v6 = 0; v6 < 2; v6++) {
 		const char *any = v6 ? "::" : "0.0.0.0";
 
-		ASSERT_LT(0, listen_as(&self->q, any, PORT, (struct demi_port_reserve){ .ifindex = vrf }));
-		ASSERT_LT(0, listen_as(&self->q, any, PORT + 1,
+		ASSERT_LT(0, listen_as(&self->h.q, any, PORT, (struct demi_port_reserve){ .ifindex = vrf }));
+		ASSERT_LT(0, listen_as(&self->h.q, any, PORT + 1,
 				       (struct demi_port_reserve){ .ifindex = if_nametoindex("veth0") }));
 		ASSERT_LT(0, listen_as(&outside, any, PORT + 2, (struct demi_port_reserve){ 0 }));
 		EXPECT_REACHES(v6, PORT, "in the domain");
@@ -257,13 +240,13 @@ TEST_F(policy, vrf)
 		EXPECT_REACHED(v6, PORT + 1, "by the interface, back");
 
 		EXPECT_EQ(-EACCES, push(&outside, v6, PORT + 2, "outside"));
-		ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], PORT + 2, "outside", 7));
+		ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], PORT + 2, "outside", 7));
 		DT_EXPECT_NOTHING(&outside);
 	}
 	/* who listens everywhere may be asked to do so for the domains, too */
 	ASSERT_EQ(0, dt_sh("echo 1 >/proc/sys/net/ipv4/udp_l3mdev_accept"));
 	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], PORT + 2, "everywhere", 10));
+		ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], PORT + 2, "everywhere", 10));
 		DT_EXPECT_DATAGRAM(&outside, them[v6], us[v6], PORT + 2, "everywhere");
 	}
 	dt_queue_close(&outside);
@@ -341,7 +324,7 @@ TEST_F(policy, verdicts)
 	int fd;
 
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 	if (dt_sh("nft -f - <<'END'\ntable inet t {\nchain in {\ntype filter hook input priority 0;\n"
 		  "udp dport %d queue num 0\n}\n}\nEND",
 		  PORT))
@@ -349,13 +332,13 @@ TEST_F(policy, verdicts)
 	fd = nfq_open();
 	ASSERT_LE(0, fd);
 	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], PORT, "good", 4));
-		DT_EXPECT_NOTHING(&self->q);
+		ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], PORT, "good", 4));
+		DT_EXPECT_NOTHING(&self->h.q);
 		ASSERT_EQ(0, nfq_judge(fd, NF_ACCEPT));
-		DT_EXPECT_DATAGRAM(&self->q, them[v6], us[v6], PORT, "good");
-		ASSERT_EQ(0, dt_send(self->peer[v6], us[v6], PORT, "bad", 3));
+		DT_EXPECT_DATAGRAM(&self->h.q, them[v6], us[v6], PORT, "good");
+		ASSERT_EQ(0, dt_send(self->h.peer[v6], us[v6], PORT, "bad", 3));
 		ASSERT_EQ(0, nfq_judge(fd, NF_DROP));
-		DT_EXPECT_NOTHING(&self->q);
+		DT_EXPECT_NOTHING(&self->h.q);
 	}
 	close(fd);
 }

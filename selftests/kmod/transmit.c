@@ -5,25 +5,18 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 
+#include "two_hosts.h"
 #include "tx_test.h"
 
 static struct tx_packet p;
 static uint8_t buf[DEMI_FRAME_MAX];
 static uint8_t pattern[DEMI_FRAME_MAX];
 
-#define PORT 5000 /* the queue's */
-#define PEER 7000 /* the kernel's socket */
-
-static const char *const us[] = { "10.0.0.1", "fd00::1" };
-static const char *const them[] = { "10.0.0.2", "fd00::2" };
 static const char *const loopback[] = { "127.0.0.1", "::1" };
 
 FIXTURE(transmit)
 {
-	struct dt_ctx ctx;
-	struct dt_queue q;
-	int here, there;
-	int peer[2]; /* UDP sockets of the kernel, IPv4 and IPv6, on the other host */
+	struct two_hosts h;
 };
 
 /* The queue has port 5000 of our addresses, UDP and TCP, with any peer. */
@@ -31,25 +24,16 @@ FIXTURE_SETUP(transmit)
 {
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (uint8_t)(i * 7 + (i >> 8));
-	ASSERT_EQ(0, dt_two_hosts(&self->here, &self->there));
-	ASSERT_EQ(0, dt_netns_enter(self->there));
+	ASSERT_EQ(0, two_hosts_open(&self->h));
 	for (int v6 = 0; v6 < 2; v6++) {
-		self->peer[v6] = dt_socket(SOCK_DGRAM, them[v6], PEER);
-		ASSERT_LE(0, self->peer[v6]);
-	}
-	ASSERT_EQ(0, dt_netns_enter(self->here));
-	ASSERT_EQ(0, dt_open(&self->ctx));
-	ASSERT_EQ(0, dt_queue_open(&self->q, &self->ctx, 64));
-	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_TCP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_TCP, 0, us[v6], PORT));
 	}
 }
 
 FIXTURE_TEARDOWN(transmit)
 {
-	dt_queue_close(&self->q);
-	dt_close(&self->ctx);
+	two_hosts_close(&self->h);
 }
 
 static void valid(int v6, uint32_t seq)
@@ -62,8 +46,8 @@ static void valid(int v6, uint32_t seq)
 	do {                                                                                                           \
 		uint32_t number_ = (seq), got_ = 0;                                                                    \
 		valid(v6, number_);                                                                                    \
-		ASSERT_EQ(0, tx_send(&self->q, &p));                                                                   \
-		ASSERT_EQ((int)sizeof(got_), tx_recv(self->peer[v6], &got_, sizeof(got_)));                            \
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));                                                                 \
+		ASSERT_EQ((int)sizeof(got_), tx_recv(self->h.peer[v6], &got_, sizeof(got_)));                          \
 		ASSERT_EQ(number_, got_);                                                                              \
 	} while (0)
 
@@ -126,13 +110,13 @@ TEST_F(transmit, each_rule)
 
 		valid(r->v6, i);
 		tx_ip(&p)[r->at] = r->value;
-		EXPECT_EQ(r->want, tx_send(&self->q, &p))
+		EXPECT_EQ(r->want, tx_send(&self->h.q, &p))
 		{
 			TH_LOG("%s", r->what);
 		}
 		EXPECT_ARRIVES(r->v6, i);
 	}
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(n, count.tx_refused);
 	EXPECT_EQ(n, count.tx_frames);
 	EXPECT_EQ(2 * n, count.tx_kicks);
@@ -148,15 +132,15 @@ TEST_F(transmit, free_fields)
 	};
 	int on = 1, ttl = 0, tos = 0;
 
-	ASSERT_EQ(0, setsockopt(self->peer[0], IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)));
-	ASSERT_EQ(0, setsockopt(self->peer[0], IPPROTO_IP, IP_RECVTOS, &on, sizeof(on)));
+	ASSERT_EQ(0, setsockopt(self->h.peer[0], IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)));
+	ASSERT_EQ(0, setsockopt(self->h.peer[0], IPPROTO_IP, IP_RECVTOS, &on, sizeof(on)));
 	valid(0, 1);
 	tx_ip(&p)[1] = 0xb8 | 1;
 	tx_ip(&p)[6] = 0x40;
 	tx_ip(&p)[8] = 33;
 	tx_ip(&p)[10] = 0x12; /* the header's checksum is the kernel's */
-	ASSERT_EQ(0, tx_send(&self->q, &p));
-	ASSERT_EQ(4, recvmsg(self->peer[0], &msg, 0));
+	ASSERT_EQ(0, tx_send(&self->h.q, &p));
+	ASSERT_EQ(4, recvmsg(self->h.peer[0], &msg, 0));
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
 		if (c->cmsg_type == IP_TTL)
 			memcpy(&ttl, CMSG_DATA(c), sizeof(ttl));
@@ -171,32 +155,32 @@ TEST_F(transmit, addresses_of_nobody)
 {
 	valid(0, 0);
 	memset(tx_ip(&p) + 12, 0, 4);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	valid(0, 0);
 	memset(tx_ip(&p) + 12, 255, 4);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	valid(0, 0);
 	memset(tx_ip(&p) + 16, 0, 4);
-	EXPECT_EQ(-EINVAL, tx_send(&self->q, &p));
+	EXPECT_EQ(-EINVAL, tx_send(&self->h.q, &p));
 	valid(0, 0);
 	memset(tx_ip(&p) + 16, 255, 4);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	valid(0, 0);
 	memset(tx_ip(&p) + 22, 0, 2);
-	EXPECT_EQ(-EINVAL, tx_send(&self->q, &p));
+	EXPECT_EQ(-EINVAL, tx_send(&self->h.q, &p));
 	valid(1, 0);
 	memset(tx_ip(&p) + 8, 0, 16);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	valid(1, 0);
 	memset(tx_ip(&p) + 24, 0, 16);
-	EXPECT_EQ(-EINVAL, tx_send(&self->q, &p));
+	EXPECT_EQ(-EINVAL, tx_send(&self->h.q, &p));
 	/* IPv4 in IPv6 clothes: a flow of IPv4 does not let it pass */
 	valid(1, 0);
 	inet_pton(AF_INET6, "::ffff:10.0.0.1", tx_ip(&p) + 8);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	valid(1, 0);
 	inet_pton(AF_INET6, "::ffff:10.0.0.2", tx_ip(&p) + 24);
-	EXPECT_EQ(-EINVAL, tx_send(&self->q, &p));
+	EXPECT_EQ(-EINVAL, tx_send(&self->h.q, &p));
 	EXPECT_ARRIVES(0, 1);
 	EXPECT_ARRIVES(1, 2);
 }
@@ -224,12 +208,12 @@ TEST_F(transmit, each_rule_of_tcp)
 		tx_tcp(&p, us[r->v6], PORT, them[r->v6], PEER, "abcd", 4);
 		tx_ip(&p)[r->at] = r->value;
 		tx_csum(&p);
-		EXPECT_EQ(r->want, tx_send(&self->q, &p))
+		EXPECT_EQ(r->want, tx_send(&self->h.q, &p))
 		{
 			TH_LOG("%s", r->what);
 		}
 	}
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(2, count.tx_frames);
 }
 
@@ -254,8 +238,8 @@ TEST_F(transmit, checksum_by_kernel)
 		for (int v6 = 0; v6 < 2; v6++) {
 			tx_udp(&p, us[v6], PORT, them[v6], PEER, pattern, 1001);
 			tx_ask_csum(&p);
-			ASSERT_EQ(0, tx_send(&self->q, &p));
-			ASSERT_EQ(1001, tx_recv(self->peer[v6], buf, sizeof(buf)));
+			ASSERT_EQ(0, tx_send(&self->h.q, &p));
+			ASSERT_EQ(1001, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 			ASSERT_EQ(0, memcmp(buf, pattern, 1001));
 		}
 	}
@@ -267,13 +251,13 @@ TEST_F(transmit, checksum_by_sender)
 	for (int v6 = 0; v6 < 2; v6++) {
 		valid(v6, 1);
 		tx_ip(&p)[p.l4 + 6] ^= 0x55;
-		ASSERT_EQ(0, tx_send(&self->q, &p));
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));
 		EXPECT_ARRIVES(v6, 2);
 	}
 	valid(0, 3);
 	memset(tx_ip(&p) + p.l4 + 6, 0, 2);
-	ASSERT_EQ(0, tx_send(&self->q, &p));
-	ASSERT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
+	ASSERT_EQ(0, tx_send(&self->h.q, &p));
+	ASSERT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 }
 
 TEST_F(transmit, each_rule_of_offloads)
@@ -322,12 +306,12 @@ TEST_F(transmit, each_rule_of_offloads)
 			p.vh.hdr_len = 999, p.vh.num_buffers = 999, want = 0;
 			break;
 		}
-		EXPECT_EQ(want, tx_send(&self->q, &p))
+		EXPECT_EQ(want, tx_send(&self->h.q, &p))
 		{
 			TH_LOG("case %d", i);
 		}
 	}
-	ASSERT_EQ(1000, tx_recv(self->peer[0], buf, sizeof(buf)));
+	ASSERT_EQ(1000, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 }
 
 TEST_F(transmit, segments)
@@ -339,18 +323,18 @@ TEST_F(transmit, segments)
 		tx_ask_csum(&p);
 		p.vh.gso_type = TX_GSO_UDP_L4;
 		p.vh.gso_size = 1000;
-		ASSERT_EQ(0, tx_send(&self->q, &p));
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));
 		for (size_t at = 0; at < n; at += 1000) {
 			size_t some = n - at < 1000 ? n - at : 1000;
 
-			ASSERT_EQ((int)some, tx_recv(self->peer[v6], buf, sizeof(buf)));
+			ASSERT_EQ((int)some, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 			ASSERT_EQ(0, memcmp(buf, pattern + at, some));
 		}
 		/* more than a socket may ask for; more than the path takes */
 		p.vh.gso_size = 100;
-		EXPECT_EQ(-EINVAL, tx_send(&self->q, &p));
+		EXPECT_EQ(-EINVAL, tx_send(&self->h.q, &p));
 		p.vh.gso_size = 1480;
-		EXPECT_EQ(-EMSGSIZE, tx_send(&self->q, &p));
+		EXPECT_EQ(-EMSGSIZE, tx_send(&self->h.q, &p));
 		EXPECT_ARRIVES(v6, 1);
 	}
 }
@@ -361,22 +345,22 @@ TEST_F(transmit, fragments)
 {
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, pattern, 8000);
-		ASSERT_EQ(0, tx_send(&self->q, &p));
-		ASSERT_EQ(8000, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));
+		ASSERT_EQ(8000, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		ASSERT_EQ(0, memcmp(buf, pattern, 8000));
 	}
 	tx_udp(&p, us[0], PORT, them[0], PEER, pattern, 8000);
 	tx_ip(&p)[6] = 0x40;
-	EXPECT_EQ(-EMSGSIZE, tx_send(&self->q, &p));
+	EXPECT_EQ(-EMSGSIZE, tx_send(&self->h.q, &p));
 	/* the longest there is */
 	tx_udp(&p, us[0], PORT, them[0], PEER, pattern, 65535 - 28);
-	ASSERT_EQ(0, tx_send(&self->q, &p));
-	ASSERT_EQ(65535 - 28, tx_recv(self->peer[0], buf, sizeof(buf)));
+	ASSERT_EQ(0, tx_send(&self->h.q, &p));
+	ASSERT_EQ(65535 - 28, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 	ASSERT_EQ(0, memcmp(buf, pattern, 65535 - 28));
 	/* nothing in it */
 	tx_udp(&p, us[0], PORT, them[0], PEER, pattern, 0);
-	ASSERT_EQ(0, tx_send(&self->q, &p));
-	ASSERT_EQ(0, tx_recv(self->peer[0], buf, sizeof(buf)));
+	ASSERT_EQ(0, tx_send(&self->h.q, &p));
+	ASSERT_EQ(0, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 }
 
 /* ---- this host ----------------------------------------------------------------------------- */
@@ -386,36 +370,36 @@ TEST_F(transmit, loopback)
 	struct dt_queue other;
 	int fd;
 
-	ASSERT_EQ(0, dt_queue_open(&other, &self->ctx, 16));
+	ASSERT_EQ(0, dt_queue_open(&other, &self->h.ctx, 16));
 	for (int v6 = 0; v6 < 2; v6++) {
 		int header = v6 ? 48 : 28;
 
 		fd = dt_socket(SOCK_DGRAM, loopback[v6], PEER);
 		ASSERT_LE(0, fd);
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, loopback[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, loopback[v6], PORT));
 		ASSERT_LT(0, dt_listen(&other, IPPROTO_UDP, 0, loopback[v6], PORT + 1));
 		/* to a socket of the kernel, with either checksum */
 		for (int offload = 0; offload < 2; offload++) {
 			tx_udp(&p, loopback[v6], PORT, loopback[v6], PEER, pattern, 999);
 			if (offload)
 				tx_ask_csum(&p);
-			ASSERT_EQ(0, tx_send(&self->q, &p));
+			ASSERT_EQ(0, tx_send(&self->h.q, &p));
 			ASSERT_EQ(999, tx_recv(fd, buf, sizeof(buf)));
 			ASSERT_EQ(0, memcmp(buf, pattern, 999));
 		}
 		/* to another queue, and back */
 		tx_udp(&p, loopback[v6], PORT, loopback[v6], PORT + 1, pattern, 77);
-		ASSERT_EQ(0, tx_send(&self->q, &p));
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));
 		ASSERT_EQ(header + 77, dt_pop(&other, NULL, buf, sizeof(buf)));
 		ASSERT_EQ(0, memcmp(buf + header, pattern, 77));
 		tx_udp(&p, loopback[v6], PORT + 1, loopback[v6], PORT, pattern, 78);
 		ASSERT_EQ(0, tx_send(&other, &p));
-		ASSERT_EQ(header + 78, dt_pop(&self->q, NULL, buf, sizeof(buf)));
+		ASSERT_EQ(header + 78, dt_pop(&self->h.q, NULL, buf, sizeof(buf)));
 		ASSERT_EQ(0, memcmp(buf + header, pattern, 78));
 		/* to itself */
 		tx_udp(&p, loopback[v6], PORT, loopback[v6], PORT, pattern, 79);
-		ASSERT_EQ(0, tx_send(&self->q, &p));
-		ASSERT_EQ(header + 79, dt_pop(&self->q, NULL, buf, sizeof(buf)));
+		ASSERT_EQ(0, tx_send(&self->h.q, &p));
+		ASSERT_EQ(header + 79, dt_pop(&self->h.q, NULL, buf, sizeof(buf)));
 		close(fd);
 	}
 	dt_queue_close(&other);
@@ -428,17 +412,17 @@ TEST_F(transmit, flows_of_others)
 	struct dt_queue other;
 	int rsv, flow;
 
-	ASSERT_EQ(0, dt_queue_open(&other, &self->ctx, 16));
-	rsv = dt_reserve(&self->ctx, IPPROTO_UDP, 0, us[0], 6000);
+	ASSERT_EQ(0, dt_queue_open(&other, &self->h.ctx, 16));
+	rsv = dt_reserve(&self->h.ctx, IPPROTO_UDP, 0, us[0], 6000);
 	ASSERT_LT(0, rsv);
 	/* the reservation alone is not enough */
 	tx_udp(&p, us[0], 6000, them[0], PEER, "abcd", 4);
 	EXPECT_EQ(-EACCES, tx_send(&other, &p));
 	/* one peer only */
-	flow = dt_flow(&self->ctx, rsv, 0, other.id, NULL, 0, them[0], PEER);
+	flow = dt_flow(&self->h.ctx, rsv, 0, other.id, NULL, 0, them[0], PEER);
 	ASSERT_LT(0, flow);
 	EXPECT_EQ(0, tx_send(&other, &p));
-	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 	tx_udp(&p, us[0], 6000, them[0], PEER + 1, "abcd", 4);
 	EXPECT_EQ(-EACCES, tx_send(&other, &p));
 	tx_udp(&p, us[0], 6000, "10.0.0.3", PEER, "abcd", 4);
@@ -448,11 +432,11 @@ TEST_F(transmit, flows_of_others)
 	EXPECT_EQ(-EACCES, tx_send(&other, &p));
 	/* another queue's, although of the same context */
 	tx_udp(&p, us[0], 6000, them[0], PEER, "abcd", 4);
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	tx_udp(&p, us[0], PORT, them[0], PEER, "abcd", 4);
 	EXPECT_EQ(-EACCES, tx_send(&other, &p));
 	/* gone */
-	ASSERT_EQ(0, dt_flow_del(&self->ctx, flow));
+	ASSERT_EQ(0, dt_flow_del(&self->h.ctx, flow));
 	tx_udp(&p, us[0], 6000, them[0], PEER, "abcd", 4);
 	EXPECT_EQ(-EACCES, tx_send(&other, &p));
 	dt_queue_close(&other);
@@ -466,23 +450,23 @@ TEST_F(transmit, address_that_goes)
 	static const char *const any[] = { "0.0.0.0", "::" };
 
 	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, any[v6], 6100));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, any[v6], 6100));
 		tx_udp(&p, extra[v6], 6100, them[v6], PEER, "abcd", 4);
-		EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+		EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 		ASSERT_EQ(0, dt_ip("addr add %s/%d dev veth0 %s", extra[v6], v6 ? 64 : 24, v6 ? "nodad" : ""));
-		EXPECT_EQ(0, tx_send(&self->q, &p));
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		ASSERT_EQ(0, dt_ip("addr del %s/%d dev veth0", extra[v6], v6 ? 64 : 24));
-		EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
+		EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
 	}
 	/* IPv6 only, unless asked for */
 	tx_udp(&p, us[0], 6200, them[0], PEER, "abcd", 4);
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, "::", 6200));
-	EXPECT_EQ(-EACCES, tx_send(&self->q, &p));
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, DEMI_PORT_F_DUAL, "::", 6300));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, "::", 6200));
+	EXPECT_EQ(-EACCES, tx_send(&self->h.q, &p));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, DEMI_PORT_F_DUAL, "::", 6300));
 	tx_udp(&p, us[0], 6300, them[0], PEER, "abcd", 4);
-	EXPECT_EQ(0, tx_send(&self->q, &p));
-	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
+	EXPECT_EQ(0, tx_send(&self->h.q, &p));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 }
 
 TEST_F(transmit, multicast_and_broadcast)
@@ -504,31 +488,31 @@ TEST_F(transmit, multicast_and_broadcast)
 	int fd[2];
 
 	ASSERT_EQ(0, dt_ip("route add 239.0.0.0/8 dev veth0\nroute add 255.255.255.255/32 dev veth0"));
-	ASSERT_EQ(0, dt_netns_enter(self->there));
+	ASSERT_EQ(0, dt_netns_enter(self->h.there));
 	fd[0] = dt_socket(SOCK_DGRAM, "0.0.0.0", PEER + 1);
 	fd[1] = dt_socket(SOCK_DGRAM, "::", PEER + 2);
 	ASSERT_EQ(0, setsockopt(fd[0], IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq, sizeof(mreq)));
 	inet_pton(AF_INET6, "ff02::123", &mreq6.ipv6mr_multiaddr);
 	mreq6.ipv6mr_interface = if_nametoindex("veth0");
 	ASSERT_EQ(0, setsockopt(fd[1], IPPROTO_IPV6, IPV6_JOIN_GROUP, &mreq6, sizeof(mreq6)));
-	ASSERT_EQ(0, dt_netns_enter(self->here));
+	ASSERT_EQ(0, dt_netns_enter(self->h.here));
 	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, DEMI_PORT_F_MULTICAST, us[v6], 6400));
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, DEMI_PORT_F_BROADCAST, us[v6], 6401));
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, both, us[v6], 6402));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, DEMI_PORT_F_MULTICAST, us[v6], 6400));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, DEMI_PORT_F_BROADCAST, us[v6], 6401));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, both, us[v6], 6402));
 	}
 	for (c = cases; c < cases + 4; c++) {
 		bool multicast = c->flag == DEMI_PORT_F_MULTICAST;
 
 		tx_udp(&p, us[c->v6], 6400, c->to, PEER + 1 + c->v6, "abcd", 4);
-		EXPECT_EQ(multicast ? 0 : -EACCES, tx_send(&self->q, &p))
+		EXPECT_EQ(multicast ? 0 : -EACCES, tx_send(&self->h.q, &p))
 		{
 			TH_LOG("%s", c->to);
 		}
 		tx_udp(&p, us[c->v6], 6401, c->to, PEER + 1 + c->v6, "efgh", 4);
-		EXPECT_EQ(multicast ? -EACCES : 0, tx_send(&self->q, &p));
+		EXPECT_EQ(multicast ? -EACCES : 0, tx_send(&self->h.q, &p));
 		tx_udp(&p, us[c->v6], 6402, c->to, PEER + 1 + c->v6, "ijkl", 4);
-		EXPECT_EQ(0, tx_send(&self->q, &p));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
 		EXPECT_EQ(4, tx_recv(fd[c->v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, multicast ? "abcd" : "efgh", 4));
 		EXPECT_EQ(4, tx_recv(fd[c->v6], buf, sizeof(buf)));
@@ -541,13 +525,13 @@ TEST_F(transmit, no_route)
 	struct demi_queue_counters count;
 
 	tx_udp(&p, us[0], PORT, "192.0.2.1", PEER, "abcd", 4);
-	EXPECT_EQ(-ENETUNREACH, tx_send(&self->q, &p));
+	EXPECT_EQ(-ENETUNREACH, tx_send(&self->h.q, &p));
 	tx_udp(&p, us[1], PORT, "2001:db8::1", PEER, "abcd", 4);
-	EXPECT_EQ(-ENETUNREACH, tx_send(&self->q, &p));
+	EXPECT_EQ(-ENETUNREACH, tx_send(&self->h.q, &p));
 	ASSERT_EQ(0, dt_ip("route add unreachable 192.0.2.0/24"));
 	tx_udp(&p, us[0], PORT, "192.0.2.1", PEER, "abcd", 4);
-	EXPECT_EQ(-EHOSTUNREACH, tx_send(&self->q, &p));
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	EXPECT_EQ(-EHOSTUNREACH, tx_send(&self->h.q, &p));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(3, count.tx_unreachable);
 	EXPECT_EQ(0, count.tx_refused);
 	EXPECT_EQ(0, count.tx_frames);
@@ -561,25 +545,25 @@ TEST_F(transmit, frame_not_complete)
 	uint32_t sent, got = 0;
 
 	valid(0, 1);
-	tx_put(&self->q, &p);
-	self->q.tx.desc[0].flags = DEMI_DESC_F_MORE;
-	self->q.tx.desc[0].len = 30;
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	tx_put(&self->h.q, &p);
+	self->h.q.tx.desc[0].flags = DEMI_DESC_F_MORE;
+	self->h.q.tx.desc[0].len = 30;
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(0, sent);
-	EXPECT_EQ(0, dt_ring_avail(&self->q.tx_done));
+	EXPECT_EQ(0, dt_ring_avail(&self->h.q.tx_done));
 	/* the rest: headers are not in the first descriptor */
-	dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = self->q.tx.desc[0].offset + 30,
-						     .len = (uint32_t)p.len - 30,
-						     .region = (uint16_t)self->ctx.region });
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	dt_ring_put(&self->h.q.tx, (struct demi_desc){ .offset = self->h.q.tx.desc[0].offset + 30,
+						       .len = (uint32_t)p.len - 30,
+						       .region = (uint16_t)self->h.ctx.region });
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(2, sent);
-	EXPECT_EQ(-EINVAL, tx_done(&self->q, 2));
+	EXPECT_EQ(-EINVAL, tx_done(&self->h.q, 2));
 	/* headers and not one byte more are */
 	valid(0, 2);
-	ASSERT_EQ(2, tx_put_split(&self->q, &p, TX_HDR + 28));
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
-	EXPECT_EQ(0, tx_done(&self->q, 2));
-	EXPECT_EQ(4, tx_recv(self->peer[0], &got, 4));
+	ASSERT_EQ(2, tx_put_split(&self->h.q, &p, TX_HDR + 28));
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
+	EXPECT_EQ(0, tx_done(&self->h.q, 2));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], &got, 4));
 	EXPECT_EQ(2, got);
 }
 
@@ -590,32 +574,32 @@ TEST_F(transmit, too_many_descriptors)
 
 	/* a ring full of one frame, which never ends; then the end, with something behind it */
 	for (int i = 0; i < 64; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0,
-							     .len = 1,
-							     .region = (uint16_t)self->ctx.region,
-							     .flags = DEMI_DESC_F_MORE });
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+		dt_ring_put(&self->h.q.tx, (struct demi_desc){ .offset = 0,
+							       .len = 1,
+							       .region = (uint16_t)self->h.ctx.region,
+							       .flags = DEMI_DESC_F_MORE });
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(64, sent);
-	EXPECT_EQ(-EMSGSIZE, tx_done(&self->q, 64));
+	EXPECT_EQ(-EMSGSIZE, tx_done(&self->h.q, 64));
 	for (int i = 0; i < 10; i++)
-		dt_ring_put(&self->q.tx, (struct demi_desc){ .offset = 0,
-							     .len = 1,
-							     .region = (uint16_t)self->ctx.region,
-							     .flags = i < 9 ? DEMI_DESC_F_MORE : 0 });
+		dt_ring_put(&self->h.q.tx, (struct demi_desc){ .offset = 0,
+							       .len = 1,
+							       .region = (uint16_t)self->h.ctx.region,
+							       .flags = i < 9 ? DEMI_DESC_F_MORE : 0 });
 	valid(0, 5);
-	tx_put(&self->q, &p);
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	tx_put(&self->h.q, &p);
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(11, sent);
-	EXPECT_EQ(-EMSGSIZE, tx_done(&self->q, 10));
-	EXPECT_EQ(0, tx_done(&self->q, 1));
-	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	EXPECT_EQ(-EMSGSIZE, tx_done(&self->h.q, 10));
+	EXPECT_EQ(0, tx_done(&self->h.q, 1));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(1, count.tx_refused);
 }
 
 TEST_F(transmit, descriptors_of_nothing)
 {
-	struct demi_desc good = { .offset = 0, .len = 100, .region = (uint16_t)self->ctx.region };
+	struct demi_desc good = { .offset = 0, .len = 100, .region = (uint16_t)self->h.ctx.region };
 	struct demi_queue_counters count;
 	uint32_t sent;
 
@@ -640,46 +624,46 @@ TEST_F(transmit, descriptors_of_nothing)
 			d.flags = 0x80, want = -EINVAL;
 			break;
 		}
-		dt_ring_put(&self->q.tx, d);
-		ASSERT_EQ(0, tx_kick(&self->q, &sent));
+		dt_ring_put(&self->h.q.tx, d);
+		ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 		EXPECT_EQ(1, sent);
-		EXPECT_EQ(want, tx_done(&self->q, 1));
+		EXPECT_EQ(want, tx_done(&self->h.q, 1));
 	}
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(4, count.tx_bad_desc);
 	EXPECT_EQ(1, count.tx_refused);
 	/* an index that claims more than there is */
-	__atomic_store_n(self->q.tx.producer, self->q.tx.own + 1000, __ATOMIC_RELEASE);
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	__atomic_store_n(self->h.q.tx.producer, self->h.q.tx.own + 1000, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(0, sent);
-	__atomic_store_n(self->q.tx.producer, self->q.tx.own, __ATOMIC_RELEASE);
+	__atomic_store_n(self->h.q.tx.producer, self->h.q.tx.own, __ATOMIC_RELEASE);
 	EXPECT_ARRIVES(0, 1);
 }
 
 TEST_F(transmit, done_full)
 {
-	struct pollfd fd = { .fd = self->q.fd, .events = POLLOUT };
+	struct pollfd fd = { .fd = self->h.q.fd, .events = POLLOUT };
 	uint32_t sent;
 
 	for (uint32_t i = 0; i < 64; i++) {
 		valid(0, i);
-		tx_put(&self->q, &p);
+		tx_put(&self->h.q, &p);
 	}
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(64, sent);
 	valid(0, 64);
-	tx_put(&self->q, &p);
-	EXPECT_EQ(-EAGAIN, tx_kick(&self->q, &sent));
+	tx_put(&self->h.q, &p);
+	EXPECT_EQ(-EAGAIN, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(0, poll(&fd, 1, 0));
-	EXPECT_EQ(0, tx_done(&self->q, 64));
+	EXPECT_EQ(0, tx_done(&self->h.q, 64));
 	EXPECT_EQ(1, poll(&fd, 1, 0));
-	ASSERT_EQ(0, tx_kick(&self->q, &sent));
+	ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(1, sent);
-	EXPECT_EQ(0, tx_done(&self->q, 1));
+	EXPECT_EQ(0, tx_done(&self->h.q, 1));
 	for (uint32_t i = 0; i < 65; i++) {
 		uint32_t got = 0;
 
-		ASSERT_EQ(4, tx_recv(self->peer[0], &got, 4));
+		ASSERT_EQ(4, tx_recv(self->h.peer[0], &got, 4));
 		ASSERT_EQ(i, got);
 	}
 }

@@ -9,42 +9,25 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "two_hosts.h"
 #include "tx_test.h"
 
 static struct tx_packet p;
 static uint8_t buf[DEMI_FRAME_MAX];
 
-#define PORT 5000 /* the queue's */
-#define PEER 7000 /* the kernel's socket */
-
-static const char *const us[] = { "10.0.0.1", "fd00::1" };
-static const char *const them[] = { "10.0.0.2", "fd00::2" };
-
 FIXTURE(host)
 {
-	struct dt_ctx ctx;
-	struct dt_queue q;
-	int here, there;
-	int peer[2]; /* UDP sockets of the kernel, IPv4 and IPv6, on the other host */
+	struct two_hosts h;
 };
 
 FIXTURE_SETUP(host)
 {
-	ASSERT_EQ(0, dt_two_hosts(&self->here, &self->there));
-	ASSERT_EQ(0, dt_netns_enter(self->there));
-	for (int v6 = 0; v6 < 2; v6++) {
-		self->peer[v6] = dt_socket(SOCK_DGRAM, them[v6], PEER);
-		ASSERT_LE(0, self->peer[v6]);
-	}
-	ASSERT_EQ(0, dt_netns_enter(self->here));
-	ASSERT_EQ(0, dt_open(&self->ctx));
-	ASSERT_EQ(0, dt_queue_open(&self->q, &self->ctx, 64));
+	ASSERT_EQ(0, two_hosts_open(&self->h));
 }
 
 FIXTURE_TEARDOWN(host)
 {
-	dt_queue_close(&self->q);
-	dt_close(&self->ctx);
+	two_hosts_close(&self->h);
 }
 
 /* ---- firewall, cgroup ---------------------------------------------------------------------- */
@@ -54,23 +37,23 @@ TEST_F(host, firewall)
 	struct demi_queue_counters count;
 
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 	if (dt_sh("nft -f - <<'END'\ntable inet t {\nchain out {\ntype filter hook output priority 0;\n"
 		  "udp dport %d drop\n}\n}\nEND",
 		  PEER))
 		SKIP(return, "no nft");
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, "lost", 4);
-		EXPECT_EQ(-EPERM, tx_send(&self->q, &p));
+		EXPECT_EQ(-EPERM, tx_send(&self->h.q, &p));
 	}
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(2, count.tx_unreachable);
 	EXPECT_EQ(0, count.tx_frames);
 	ASSERT_EQ(0, dt_sh("nft delete table inet t"));
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, "sent", 4);
-		EXPECT_EQ(0, tx_send(&self->q, &p));
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, "sent", 4));
 	}
 }
@@ -87,7 +70,7 @@ TEST_F(host, firewall_owner)
 	ASSERT_EQ(0, seteuid(0));
 	ASSERT_EQ(0, dt_queue_open(&other, &theirs, 16));
 	for (int v6 = 0; v6 < 2; v6++) {
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 		ASSERT_LT(0, dt_listen(&other, IPPROTO_UDP, 0, us[v6], PORT + 1));
 		ASSERT_LT(0, dt_listen(&other, IPPROTO_TCP, 0, us[v6], PORT + 1));
 	}
@@ -100,15 +83,15 @@ TEST_F(host, firewall_owner)
 		tx_tcp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
 		EXPECT_EQ(-EPERM, tx_send(&other, &p));
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, "sent", 4);
-		EXPECT_EQ(0, tx_send(&self->q, &p));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
 	}
 	ASSERT_EQ(0, dt_sh("nft delete table inet t"));
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "then", 4);
 		EXPECT_EQ(0, tx_send(&other, &p));
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, "sent", 4));
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, "then", 4));
 	}
 	dt_queue_close(&other);
@@ -157,10 +140,10 @@ TEST_F(host, cgroup_egress)
 	group = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	prog = bpf(BPF_PROG_LOAD, &load);
 	ASSERT_LE(0, prog);
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[0], PORT));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[0], PORT));
 	ASSERT_EQ(0, write_file(CGROUP "/cgroup.procs", "0"));
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT + 1));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT + 1));
 	ASSERT_EQ(0, write_file("/sys/fs/cgroup/cgroup.procs", "0"));
 
 	attach.target_fd = (uint32_t)group;
@@ -168,16 +151,16 @@ TEST_F(host, cgroup_egress)
 	ASSERT_EQ(0, bpf(BPF_PROG_ATTACH, &attach));
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
-		EXPECT_EQ(-EPERM, tx_send(&self->q, &p));
+		EXPECT_EQ(-EPERM, tx_send(&self->h.q, &p));
 	}
 	tx_udp(&p, us[0], PORT, them[0], PEER, "else", 4);
-	EXPECT_EQ(0, tx_send(&self->q, &p));
+	EXPECT_EQ(0, tx_send(&self->h.q, &p));
 	EXPECT_EQ(0, bpf(BPF_PROG_DETACH, &attach));
 	tx_udp(&p, us[0], PORT + 1, them[0], PEER, "sent", 4);
-	EXPECT_EQ(0, tx_send(&self->q, &p));
-	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
+	EXPECT_EQ(0, tx_send(&self->h.q, &p));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 	EXPECT_EQ(0, memcmp(buf, "else", 4));
-	EXPECT_EQ(4, tx_recv(self->peer[0], buf, sizeof(buf)));
+	EXPECT_EQ(4, tx_recv(self->h.peer[0], buf, sizeof(buf)));
 	EXPECT_EQ(0, memcmp(buf, "sent", 4));
 	close(group);
 	rmdir(CGROUP);
@@ -191,10 +174,10 @@ TEST_F(host, firewall_cgroup)
 		SKIP(return, "no cgroup v2");
 	ASSERT_EQ(0, write_file(CGROUP "/cgroup.procs", "0"));
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT + 1));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT + 1));
 	ASSERT_EQ(0, write_file("/sys/fs/cgroup/cgroup.procs", "0"));
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 	if (dt_sh("nft -f - <<'END'\ntable inet t {\nchain out {\ntype filter hook output priority 0;\n"
 		  "socket cgroupv2 level 1 \"demi-tx\" drop\n}\n}\nEND")) {
 		rmdir(CGROUP);
@@ -202,10 +185,10 @@ TEST_F(host, firewall_cgroup)
 	}
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT + 1, them[v6], PEER, "lost", 4);
-		EXPECT_EQ(-EPERM, tx_send(&self->q, &p));
+		EXPECT_EQ(-EPERM, tx_send(&self->h.q, &p));
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, "sent", 4);
-		EXPECT_EQ(0, tx_send(&self->q, &p));
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, "sent", 4));
 	}
 	EXPECT_EQ(0, dt_sh("nft delete table inet t"));
@@ -260,31 +243,31 @@ static void hold_and_go(struct __test_metadata *_metadata, FIXTURE_DATA(host) * 
 	int frames;
 
 	ASSERT_EQ(0, dt_sh(HOLD));
-	ASSERT_EQ(true, writable(&self->q, 0));
-	ASSERT_EQ(0, dt_counters(&self->q, &before));
-	frames = fill(&self->q);
+	ASSERT_EQ(true, writable(&self->h.q, 0));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &before));
+	frames = fill(&self->h.q);
 	EXPECT_LT(frames_min, frames);
 	EXPECT_GT(1000, frames);
-	EXPECT_EQ(false, writable(&self->q, 0));
-	EXPECT_EQ(-EAGAIN, tx_kick(&self->q, &sent));
-	EXPECT_EQ(false, writable(&self->q, 0));
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	EXPECT_EQ(false, writable(&self->h.q, 0));
+	EXPECT_EQ(-EAGAIN, tx_kick(&self->h.q, &sent));
+	EXPECT_EQ(false, writable(&self->h.q, 0));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(frames, count.tx_frames - before.tx_frames);
 	EXPECT_EQ(2, count.tx_again - before.tx_again);
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, &self->q));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, &self->h.q));
 	ASSERT_EQ(0, dt_sh("tc qdisc del dev veth0 root"));
 	ASSERT_EQ(0, pthread_join(thread, &woken));
-	EXPECT_EQ(&self->q, woken);
-	EXPECT_EQ(0, tx_kick(&self->q, &sent));
+	EXPECT_EQ(&self->h.q, woken);
+	EXPECT_EQ(0, tx_kick(&self->h.q, &sent));
 	EXPECT_EQ(1, sent);
-	EXPECT_EQ(0, tx_done(&self->q, 1));
-	EXPECT_EQ(true, writable(&self->q, 0));
+	EXPECT_EQ(0, tx_done(&self->h.q, 1));
+	EXPECT_EQ(true, writable(&self->h.q, 0));
 }
 
 TEST_F(host, send_buffer_of_udp)
 {
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[0], PORT));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[0], PORT));
 	tx_udp(&p, us[0], PORT, them[0], PEER, buf, 1400);
 	hold_and_go(_metadata, self, 20);
 	/* and once more */
@@ -295,7 +278,7 @@ TEST_F(host, send_buffer_of_udp)
 TEST_F(host, send_buffer_of_tcp)
 {
 	ASSERT_EQ(0, write_file("/proc/sys/net/ipv4/tcp_wmem", "4096 16384 100000"));
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_TCP, 0, us[0], PORT));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_TCP, 0, us[0], PORT));
 	tx_tcp(&p, us[0], PORT, them[0], PEER, buf, 1400);
 	hold_and_go(_metadata, self, 20);
 }
@@ -306,24 +289,24 @@ TEST_F(host, released_while_full)
 	int rsv, flow;
 	uint32_t sent;
 
-	rsv = dt_reserve(&self->ctx, IPPROTO_UDP, 0, us[0], PORT);
+	rsv = dt_reserve(&self->h.ctx, IPPROTO_UDP, 0, us[0], PORT);
 	ASSERT_LT(0, rsv);
-	flow = dt_flow(&self->ctx, rsv, 0, self->q.id, NULL, 0, NULL, 0);
+	flow = dt_flow(&self->h.ctx, rsv, 0, self->h.q.id, NULL, 0, NULL, 0);
 	ASSERT_LT(0, flow);
 	tx_udp(&p, us[0], PORT, them[0], PEER, buf, 1400);
 	ASSERT_EQ(0, dt_sh(HOLD));
-	EXPECT_LT(20, fill(&self->q));
-	EXPECT_EQ(false, writable(&self->q, 0));
-	ASSERT_EQ(0, dt_flow_del(&self->ctx, flow));
-	ASSERT_EQ(0, dt_release(&self->ctx, rsv));
-	EXPECT_EQ(true, writable(&self->q, 0));
+	EXPECT_LT(20, fill(&self->h.q));
+	EXPECT_EQ(false, writable(&self->h.q, 0));
+	ASSERT_EQ(0, dt_flow_del(&self->h.ctx, flow));
+	ASSERT_EQ(0, dt_release(&self->h.ctx, rsv));
+	EXPECT_EQ(true, writable(&self->h.q, 0));
 	/* the frame belongs to nobody now */
-	EXPECT_EQ(0, tx_kick(&self->q, &sent));
-	EXPECT_EQ(-EACCES, tx_done(&self->q, 1));
+	EXPECT_EQ(0, tx_kick(&self->h.q, &sent));
+	EXPECT_EQ(-EACCES, tx_done(&self->h.q, 1));
 	/* the port is free although its packets are still there */
-	ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[0], PORT));
-	EXPECT_LT(20, fill(&self->q));
-	EXPECT_EQ(false, writable(&self->q, 0));
+	ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[0], PORT));
+	EXPECT_LT(20, fill(&self->h.q));
+	EXPECT_EQ(false, writable(&self->h.q, 0));
 	/* the queue ends while it waits */
 }
 
@@ -340,27 +323,27 @@ TEST_F(host, unload_in_flight)
 	fd = open(ko, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	for (int v6 = 0; v6 < 2; v6++)
-		ASSERT_LT(0, dt_listen(&self->q, IPPROTO_UDP, 0, us[v6], PORT));
+		ASSERT_LT(0, dt_listen(&self->h.q, IPPROTO_UDP, 0, us[v6], PORT));
 	ASSERT_EQ(0, dt_sh("tc qdisc add dev veth0 root netem delay 3s"));
 	for (int v6 = 0; v6 < 2; v6++) {
 		tx_udp(&p, us[v6], PORT, them[v6], PEER, "late", 4);
-		EXPECT_EQ(0, tx_send(&self->q, &p));
+		EXPECT_EQ(0, tx_send(&self->h.q, &p));
 	}
 	EXPECT_EQ(-1, syscall(SYS_delete_module, "demi", O_NONBLOCK));
 	EXPECT_EQ(EWOULDBLOCK, errno);
-	dt_queue_close(&self->q);
-	dt_close(&self->ctx);
+	dt_queue_close(&self->h.q);
+	dt_close(&self->h.ctx);
 	EXPECT_EQ(0, syscall(SYS_delete_module, "demi", O_NONBLOCK));
 	for (int v6 = 0; v6 < 2; v6++) {
-		EXPECT_EQ(4, tx_recv(self->peer[v6], buf, sizeof(buf)));
+		EXPECT_EQ(4, tx_recv(self->h.peer[v6], buf, sizeof(buf)));
 		EXPECT_EQ(0, memcmp(buf, "late", 4));
 	}
 	err = (int)syscall(SYS_finit_module, fd, "", 0);
 	EXPECT_EQ(0, err);
 	close(fd);
 	/* for the teardown */
-	ASSERT_EQ(0, dt_open(&self->ctx));
-	ASSERT_EQ(0, dt_queue_open(&self->q, &self->ctx, 64));
+	ASSERT_EQ(0, dt_open(&self->h.ctx));
+	ASSERT_EQ(0, dt_queue_open(&self->h.q, &self->h.ctx, 64));
 }
 
 /* ---- what never leaves --------------------------------------------------------------------- */
@@ -473,17 +456,17 @@ TEST_F_TIMEOUT(host, random_headers, 1000)
 	TH_LOG("seed %llx", (unsigned long long)seed);
 	for (int v6 = 0; v6 < 2; v6++) {
 		for (int tcp = 0; tcp < 2; tcp++) {
-			int rsv = dt_reserve(&self->ctx, tcp ? IPPROTO_TCP : IPPROTO_UDP, 0, us[v6], PORT);
+			int rsv = dt_reserve(&self->h.ctx, tcp ? IPPROTO_TCP : IPPROTO_UDP, 0, us[v6], PORT);
 
 			ASSERT_LT(0, rsv);
-			ASSERT_LT(0, dt_flow(&self->ctx, rsv, 0, self->q.id, NULL, 0, them[v6], PEER));
+			ASSERT_LT(0, dt_flow(&self->h.ctx, rsv, 0, self->h.q.id, NULL, 0, them[v6], PEER));
 		}
 	}
-	ASSERT_EQ(0, dt_netns_enter(self->there));
+	ASSERT_EQ(0, dt_netns_enter(self->h.there));
 	wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 	ll.sll_ifindex = (int)if_nametoindex("veth0");
 	ASSERT_EQ(0, bind(wire, (struct sockaddr *)&ll, sizeof(ll)));
-	ASSERT_EQ(0, dt_netns_enter(self->here));
+	ASSERT_EQ(0, dt_netns_enter(self->h.here));
 
 	while (frames < total) {
 		struct pollfd more = { .fd = wire, .events = POLLIN };
@@ -491,12 +474,12 @@ TEST_F_TIMEOUT(host, random_headers, 1000)
 
 		for (n = 0; n < 50; n++) {
 			mutant();
-			tx_put(&self->q, &p);
+			tx_put(&self->h.q, &p);
 		}
-		ASSERT_EQ(0, tx_kick(&self->q, &sent));
+		ASSERT_EQ(0, tx_kick(&self->h.q, &sent));
 		ASSERT_EQ(n, sent);
 		for (done = 0; done < n; done++) {
-			int err = tx_done(&self->q, 1);
+			int err = tx_done(&self->h.q, 1);
 
 			ASSERT_NE(-EPROTO, err);
 			expected += !err;
@@ -520,7 +503,7 @@ TEST_F_TIMEOUT(host, random_headers, 1000)
 		}
 		ASSERT_EQ(expected, ours);
 	}
-	ASSERT_EQ(0, dt_counters(&self->q, &count));
+	ASSERT_EQ(0, dt_counters(&self->h.q, &count));
 	EXPECT_EQ(expected, count.tx_frames);
 	EXPECT_EQ(total, count.tx_frames + count.tx_refused + count.tx_unreachable + count.tx_dropped);
 	EXPECT_LT(total / 20, count.tx_frames);
