@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* no-asan */
 /*
  * Two processes that talk UDP and TCP over DPDK's memif, each with the library's own stack: datagrams of every size,
  * echoes, a long stream of which no byte is copied on its way to the port.

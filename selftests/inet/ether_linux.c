@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uses: libdemi.a, threads, no-asan, timeout: 120 */
+/* uses: libdemi.a, threads, timeout: 120 */
 /*
  * lib/ether against the kernel, over a TAP device: pings, datagrams of any size and streams both ways, IPv4 and IPv6;
  * an address that is taken; a router; a neighbour that is not there; groups.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uses: libdemi.a, threads, no-asan, timeout: 180 */
+/* uses: libdemi.a, threads, timeout: 180 */
 /* The stack against the kernel's TCP, over a TUN device: both open, both send, both close; with and without loss. */
 #include "tun.h"
 
