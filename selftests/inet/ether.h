@@ -26,9 +26,9 @@
 #endif
 
 struct frame {
-	uint32_t len;
-	uint8_t d[66000];
 	struct demi_pkt meta;
+	uint32_t len;
+	uint8_t d[];
 };
 
 /* The L2 device. */
@@ -88,15 +88,28 @@ static void wire_recycle(struct demi_pktdev *d, void *data)
 	CHECK_EQ(demi_heap_free(data), 0);
 }
 
+static struct frame *wire_frame(const struct demi_pkt *p)
+{
+	uint32_t len = p->len;
+	struct frame *f;
+
+	for (const struct demi_pkt *e = p; e->flags & DEMI_PKT_F_MORE;)
+		len += (++e)->len;
+	f = malloc(sizeof(*f) + len);
+	CHECK(f);
+	f->meta = *p;
+	f->len = 0;
+	return f;
+}
+
 static int wire_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n)
 {
 	uint32_t i = 0;
 
 	while (i < n && wire.room) {
-		struct frame *f = calloc(1, sizeof(*f));
+		struct frame *f = wire_frame(&pkts[i]);
 
-		CHECK(f && wire.tx_tail < WIRE_MAX && wire.ndone < WIRE_MAX);
-		f->meta = pkts[i];
+		CHECK(wire.tx_tail < WIRE_MAX && wire.ndone < WIRE_MAX);
 		wire.done[wire.ndone++] = pkts[i].cookie;
 		memset(pkts[i].data - WIRE_HEADROOM, 0xee, WIRE_HEADROOM);
 		for (;; i++) {
