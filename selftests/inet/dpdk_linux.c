@@ -6,18 +6,12 @@
  * datagrams, connects and is connected to, over IPv4 and IPv6. The kernel has 10.9.0.1 and fd09::1, the stack
  * 10.9.0.2 and fd09::2.
  */
-#include "dpdk.h"
+#include "dpdk_net.h"
 
-#include <fcntl.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 
 #define PORT 7000
 #define BULK 4000000
@@ -62,88 +56,6 @@ static socklen_t address(struct sockaddr_storage *ss, int domain, int host)
 	a6->sin6_port = htons(PORT);
 	inet_pton(AF_INET6, host == 1 ? "fd09::1" : "fd09::2", &a6->sin6_addr);
 	return sizeof(*a6);
-}
-
-/* ---- networks ---- */
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-/* Root has it, others have a user namespace where they may be root. */
-static void own_network(void)
-{
-	char map[64];
-
-	if (!unshare(CLONE_NEWNET))
-		return;
-	snprintf(map, sizeof(map), "0 %u 1\n", (unsigned int)geteuid());
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
-		printf("no network namespace: %s\n", strerror(errno));
-		exit(77);
-	}
-	write_file("/proc/self/uid_map", map);
-}
-
-static void ip(const char *fmt, const char *dev)
-{
-	char cmd[200];
-	int n = snprintf(cmd, sizeof(cmd), "ip ");
-
-	n += snprintf(cmd + n, sizeof(cmd) - (size_t)n, fmt, dev);
-	CHECK(n < (int)sizeof(cmd));
-	OK(system(cmd));
-}
-
-static void kernel_addresses(const char *dev)
-{
-	ip("link set %s up", dev);
-	ip("addr add 10.9.0.1/24 dev %s", dev);
-	ip("-6 addr add fd09::1/64 dev %s nodad", dev);
-}
-
-/* AF_PACKET shows frames as the kernel left them: the sender's checksums must be there. */
-static void checksums_in_software(const char *dev)
-{
-	struct ethtool_value v = { .cmd = ETHTOOL_STXCSUM };
-	struct ifreq r = { .ifr_data = (char *)&v };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
-	OK(ioctl(fd, SIOCETHTOOL, &r));
-	close(fd);
-}
-
-static void stack_begin(const char *vdev)
-{
-	char args[256];
-
-	snprintf(args, sizeof(args), DPDK_EAL "--vdev=%s", vdev);
-	OK(setenv("DEMI_LIBOS", "dpdk", 1));
-	OK(setenv("DEMI_DPDK_ARGS", args, 1));
-	OK(setenv("DEMI_INET_ADDR", "10.9.0.2/24,fd09::2/64", 1));
-	OK(demi_init(NULL));
-}
-
-static void tap(void)
-{
-	stack_begin("net_tap0,iface=dtap0");
-	ip("link set %s down address 02:00:00:00:00:09", "dtap0"); /* the kernel's end has the port's own at first */
-	kernel_addresses("dtap0");
-}
-
-static void veth(void)
-{
-	ip("link add %s type veth peer name veth1", "veth0");
-	checksums_in_software("veth0");
-	kernel_addresses("veth0");
-	ip("link set %s up", "veth1");
-	stack_begin("net_af_packet0,iface=veth1");
-	puts_together = true;
 }
 
 /* ---- the kernel's side ---- */
@@ -417,6 +329,12 @@ static void test_tcp(int domain, bool active)
 	OK(pthread_join(p.thread, NULL));
 }
 
+static void on_veth(void)
+{
+	veth();
+	puts_together = true;
+}
+
 /* In a process of its own: EAL starts once. */
 static void on(const char *name, void (*begin)(void))
 {
@@ -452,6 +370,6 @@ int main(void)
 	alarm(170);
 	dpdk_or_skip();
 	on("tap", tap);
-	on("af_packet", veth);
+	on("af_packet", on_veth);
 	return 0;
 }
