@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a, threads, timeout: 180 */
-/* The stack against the kernel's TCP, over a TUN device: both open, both send, both close; with and without loss. */
+/*
+ * The stack against the kernel's TCP, over a TUN device: both open, both send, both close, also at once; with and
+ * without segmentation by the device, with jumbo frames, with loss.
+ */
 #include "tun.h"
 
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 
@@ -160,6 +164,16 @@ static void demi_talk(int qd)
 	OK(demi_close(qd));
 }
 
+/* What the device lets through is made use of. */
+static void check_mss(int qd)
+{
+	struct tcp_info i = { .tcpi_state = 0 };
+	socklen_t len = sizeof(i);
+
+	OK(demi_getsockopt(qd, IPPROTO_TCP, TCP_INFO, &i, &len));
+	CHECK(i.tcpi_snd_mss >= (uint32_t)tun.mtu - 100 && i.tcpi_snd_mss < (uint32_t)tun.mtu);
+}
+
 static void one(int domain, bool active)
 {
 	struct peer p = { .domain = domain, .active = active };
@@ -194,8 +208,54 @@ static void one(int domain, bool active)
 			printf("connect: %s\n", strerror((int)qr.qr_ret));
 		CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
 	}
+	check_mss(qd);
 	demi_talk(qd);
 	OK(pthread_join(p.thread, NULL));
+}
+
+static void await_state(int fd, uint8_t state)
+{
+	struct tcp_info i = { .tcpi_state = 0 };
+	socklen_t len = sizeof(i);
+
+	for (;;) {
+		demi_qresult_t qr;
+		int n;
+
+		OK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len));
+		if (i.tcpi_state == state)
+			return;
+		demi_wait_next_n(&qr, 1, &n, &check_now); /* the stack's turn */
+	}
+}
+
+/* Both have sent their FIN before they see the other's: the kernel is in CLOSING, and gets out of it. */
+static void simultaneous_close(int domain)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = address(&ss, domain, 1);
+	int fd = socket(domain, SOCK_STREAM, 0), one = 1, conn, qd = -1;
+	demi_qtoken_t qt = 0;
+	demi_qresult_t qr;
+
+	CHECK(fd >= 0);
+	OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	OK(bind(fd, (struct sockaddr *)&ss, len));
+	OK(listen(fd, 1));
+	OK(demi_socket(&qd, domain, SOCK_STREAM, 0));
+	OK(demi_connect(&qt, qd, (struct sockaddr *)&ss, len));
+	qr = wait_result(qt);
+	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
+	conn = accept(fd, NULL, NULL);
+	CHECK(conn >= 0);
+	close(fd);
+	tun.deaf = true;
+	OK(shutdown(conn, SHUT_WR));
+	OK(demi_close(qd));
+	await_state(conn, TCP_CLOSING);
+	tun.deaf = false;
+	await_state(conn, TCP_CLOSE); /* what is left is TIME-WAIT, and no socket's */
+	close(conn);
 }
 
 static void refused(void)
@@ -217,15 +277,20 @@ static void *context(void *arg)
 {
 	int mode = (int)(intptr_t)arg;
 
+	tun.mtu = mode == 2 ? 9000 : 1500;
 	tun_init(mode == 1);
-	tun.drop_every = mode == 2 ? 97 : 0;
-	if (mode == 2)
+	tun.drop_every = mode == 3 ? 97 : 0;
+	if (mode == 3)
 		bulk /= 10;
 	refused();
 	one(AF_INET, false);
 	one(AF_INET, true);
 	one(AF_INET6, false);
 	one(AF_INET6, true);
+	if (mode < 2) {
+		simultaneous_close(AF_INET);
+		simultaneous_close(AF_INET6);
+	}
 	printf("mode %d: retransmitted %llu, timeouts %llu, recoveries %llu, spurious %llu, probes %llu\n", mode,
 	       (unsigned long long)counter("TcpRetransSegs"), (unsigned long long)counter("TcpExtTCPTimeouts"),
 	       (unsigned long long)counter("TcpExtTCPFastRecovery"),
@@ -239,7 +304,7 @@ int main(void)
 	alarm(170);
 	setbuf(stdout, NULL);
 	tun_unshare();
-	for (int mode = 0; mode < 3; mode++) { /* plain, offloads, loss */
+	for (int mode = 0; mode < 4; mode++) { /* plain, offloads, jumbo frames, loss */
 		pthread_t t;
 
 		OK(pthread_create(&t, NULL, context, (void *)(intptr_t)mode));

@@ -365,6 +365,48 @@ static void keepalive_waits_for_silence(void)
 	reset_close(qd);
 }
 
+/* A month: the peer answers every two hours, and then there is something to say. */
+static void keepalive_for_a_month(void)
+{
+	qd = established("mss 1000,sackOK,ts,ws 3");
+	set_int(qd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	node_pump(sn);
+	for (int i = 0; i < 30 * 12; i++) {
+		pass_us(7190 * 1000000ULL);
+		none();
+		pass_us(10 * 1000000ULL);
+		out(". 0 ack 1");
+		in(". 1 ack 1");
+		none();
+	}
+	CHECK_EQ(sn->in.count.TcpExtTCPKeepAlive, 30 * 12);
+	script_push(qd, 10);
+	out("P. 1+10 ack 1 <ts>");
+	in("P. 1+10 ack 11");
+	popped(qd, 1, 10);
+	reset_close(qd);
+}
+
+/* RFC 7323 5.5: after 24 days of silence the last timestamp says nothing; by then the peer's looks older than that. */
+static void silence_for_a_month(void)
+{
+	qd = established("mss 1000,sackOK,ts,ws 3");
+	in("P. 1+10 ack 1");
+	popped(qd, 1, 10);
+	pass(10);
+	out(". 1 ack 11");
+	pass_us(30 * 86400 * 1000000ULL);
+	none();
+	in("P. 11+10 ack 1");
+	popped(qd, 11, 10);
+	CHECK_EQ(sn->in.count.TcpExtPAWSEstab, 0);
+	pass(10);
+	out(". 1 ack 21 <ts>");
+	in("P. 21+10 ack 1 <ts 4000000000 0>"); /* an old one is old again */
+	CHECK_EQ(sn->in.count.TcpExtPAWSEstab, 1);
+	reset_close(qd);
+}
+
 /* tcp(7): TCP_USER_TIMEOUT takes TCP_KEEPCNT's place. */
 static void keepalive_with_a_user_timeout(void)
 {
@@ -413,6 +455,8 @@ int main(void)
 	RUN(user_timeout_of_a_closed_window);
 	RUN(unanswered_probes_end_it);
 	RUN(keepalive_waits_for_silence);
+	RUN(keepalive_for_a_month);
+	RUN(silence_for_a_month);
 	RUN(keepalive_with_a_user_timeout);
 	return script_done();
 }

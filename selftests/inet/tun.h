@@ -24,7 +24,6 @@
 #include <sys/uio.h>
 
 #define TUN_BUF 4096
-#define TUN_MTU 1500
 
 struct tun {
 	struct demi_pktdev d;
@@ -34,9 +33,11 @@ struct tun {
 	uint32_t ndone;
 	uint16_t next_port;
 	uint32_t drop_every, count; /* of the packets in each direction; 0: none */
+	bool deaf; /* what the kernel sends waits */
+	int mtu;
 };
 
-static struct tun tun;
+static struct tun tun = { .mtu = 1500 };
 
 static bool tun_drops(void)
 {
@@ -99,7 +100,7 @@ static int tun_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 	uint32_t n = 0;
 	int m;
 
-	while (max - n >= DEMI_PKT_RX_SEGS_MAX && (m = tun_read(pkts + n)) > 0)
+	while (!tun.deaf && max - n >= DEMI_PKT_RX_SEGS_MAX && (m = tun_read(pkts + n)) > 0)
 		n += (uint32_t)m;
 	return (int)n;
 }
@@ -175,7 +176,7 @@ static int tun_flow_add(struct demi_pktdev *d, uint32_t handle, const struct dem
 static int tun_route(struct demi_pktdev *d, struct demi_pktdev_route *r)
 {
 	memset(&r->src, 0, sizeof(r->src));
-	r->mtu_bytes = TUN_MTU;
+	r->mtu_bytes = (uint32_t)tun.mtu;
 	if (r->family == AF_INET)
 		r->src.v4.s_addr = htonl(0x0a090002);
 	else
@@ -216,6 +217,8 @@ static inline void tun_configure(const char *name)
 	OK(ioctl(s4, SIOCSIFADDR, &ifr));
 	a->sin_addr.s_addr = htonl(0xffffff00);
 	OK(ioctl(s4, SIOCSIFNETMASK, &ifr));
+	ifr.ifr_mtu = tun.mtu;
+	OK(ioctl(s4, SIOCSIFMTU, &ifr));
 	ifr.ifr_flags = IFF_UP | IFF_RUNNING;
 	OK(ioctl(s4, SIOCSIFFLAGS, &ifr));
 	OK(ioctl(s4, SIOCGIFINDEX, &ifr));

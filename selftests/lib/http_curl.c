@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both, timeout: 200 */
+/* engines: both, devices: ring, timeout: 200 */
 /* curl fetches from and sends to a small HTTP server on queues (../inet/http.h). */
 #include "inet/http.h"
 

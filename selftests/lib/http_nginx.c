@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engines: both, timeout: 200 */
+/* engines: both, devices: ring, timeout: 200 */
 /* A small HTTP client on queues fetches from and sends to nginx (../inet/http.h). */
 #include "inet/http.h"
 
