@@ -50,6 +50,10 @@ int demi_enter_slow(struct demi_ctx *ctx)
 		ctx->gate = DEMI_GATE_BUSY;
 		demi_instant_spill(ctx);
 		return 0;
+	case DEMI_GATE_AWAIT + 1:
+		ctx->gate = DEMI_GATE_BUSY;
+		demi_await_spill(ctx);
+		return 0;
 	case DEMI_GATE_ARMED + 1:
 		ctx->gate = DEMI_GATE_BUSY;
 		return 0;

@@ -45,6 +45,7 @@ enum demi_gate {
 	DEMI_GATE_BUSY = 0, /* inside a call: a signal handler or a callback must stay out */
 	DEMI_GATE_INSTANT = 1 << 8, /* nobody is in, and ctx->instant is valid */
 	DEMI_GATE_ARMED = 1 << 9, /* nobody is in, and demi_wait_arm() has been called */
+	DEMI_GATE_AWAIT = 1 << 10, /* nobody is in, and ctx->await is a pop that waits */
 };
 
 /*
@@ -57,6 +58,18 @@ struct demi_instant {
 	struct demi_queue *q;
 	void *buf; /* of a pop; else NULL */
 	uint32_t numsegs, len;
+};
+
+/*
+ * The call before was a pop that has to wait, and nothing else is outstanding: demi_wait() comes next and takes what
+ * arrives straight from the queue. Its token is the first free operation's, too; whatever else happens makes it an
+ * operation (core/instant.h).
+ */
+struct demi_await {
+	struct demi_queue *q; /* whose pop; */
+	struct demi_queue *now; /* the same while its wait polls; else NULL */
+	demi_qresult_t *qr; /* where the wait wants it. NULL: it is there */
+	size_t max_bytes;
 };
 
 struct demi_ctx {
@@ -73,6 +86,7 @@ struct demi_ctx {
 	struct demi_op_table ops;
 	struct demi_queue_table queues;
 	struct demi_instant instant;
+	struct demi_await await;
 	size_t push_bytes; /* charged to queued pushes */
 
 	/* demi_wait_any(): where the last result stood in which array */

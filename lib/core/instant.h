@@ -72,4 +72,65 @@ static inline void demi_instant_take(struct demi_ctx *ctx, demi_qresult_t *qr, d
 /* Make it an operation that is ready. The caller is inside. */
 void demi_instant_spill(struct demi_ctx *ctx);
 
+/*
+ * The other way round: a pop that finds nothing while nothing else is outstanding. The call leaves ctx->await and the
+ * gate at DEMI_GATE_AWAIT; demi_wait() polls, and who receives for that queue meanwhile hands over the payload with
+ * demi_await_done(). Before anything else is done that could see or touch the queue's pops, or any operation, the pop
+ * is made an operation: by every other call (demi_enter_slow()), by the wait itself, and by a backend that has more
+ * to do than that (demi_await_settle()).
+ */
+
+/* For a queue of the only backend of a context; there is nothing to be popped, and the pop would begin to wait. */
+static inline bool demi_await_possible(const struct demi_ctx *ctx)
+{
+	return demi_likely(!ctx->ops.live && ctx->ops.free);
+}
+
+static inline int demi_await_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
+{
+	ctx->await.q = q;
+	ctx->await.max_bytes = max_bytes;
+	*qt_out = ctx->ops.free->token;
+	atomic_signal_fence(memory_order_seq_cst);
+	ctx->gate = DEMI_GATE_AWAIT;
+	return 0;
+}
+
+/* What the pop takes that is being waited for, if it is one of @q; else 0. */
+static inline size_t demi_await_max(const struct demi_ctx *ctx, const struct demi_queue *q)
+{
+	return ctx->await.now == q ? ctx->await.max_bytes : 0;
+}
+
+/* It gets @len bytes at @buf, one segment. @from: the first 8 bytes of its address, 0: none. */
+static inline void demi_await_done(struct demi_ctx *ctx, void *buf, uint32_t len, uint64_t from)
+{
+	struct demi_op *op = ctx->ops.free;
+	demi_qresult_t *qr = ctx->await.qr;
+	demi_sgarray_t *sga = &qr->qr_value.sga;
+	uint64_t head = ctx->await.q->head + DEMI_OPC_POP;
+
+	ctx->await.now = NULL;
+	ctx->await.qr = NULL;
+	memcpy((void *)qr, &head, sizeof(head)); /* qr_opcode, qr_qd */
+	qr->qr_qt = op->token;
+	op->token += DEMI_OP_SLOTS;
+	qr->qr_ret = 0;
+	sga->sga_buf = buf;
+	sga->sga_numsegs = 1;
+	sga->sga_segs[0].sgaseg_buf = buf;
+	sga->sga_segs[0].sgaseg_len = len;
+	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
+	memcpy(&sga->sga_addr, &from, sizeof(from));
+}
+
+/* Make it an operation: pending, or whatever the queue answers. The caller is inside. */
+void demi_await_spill(struct demi_ctx *ctx);
+
+static inline void demi_await_settle(struct demi_ctx *ctx)
+{
+	if (demi_unlikely(ctx->await.now != NULL))
+		demi_await_spill(ctx);
+}
+
 #endif /* DEMI_CORE_INSTANT_H */

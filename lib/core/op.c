@@ -86,6 +86,18 @@ void demi_instant_spill(struct demi_ctx *ctx)
 	demi_op_ready_inline(ctx, op);
 }
 
+void demi_await_spill(struct demi_ctx *ctx)
+{
+	struct demi_queue *q = ctx->await.q;
+	struct demi_op *op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
+	int err;
+
+	ctx->await.now = NULL;
+	err = q->ops->pop(q, op, ctx->await.max_bytes);
+	if (err)
+		demi_op_fail(op, -err);
+}
+
 void demi_op_set_pushed(struct demi_op *op)
 {
 	demi_op_set_pushed_inline(op);

@@ -64,6 +64,16 @@ static __attribute__((noinline)) int wait_longer(struct demi_ctx *ctx, demi_qres
 	return demi_leave(ctx, err);
 }
 
+/* After the first poll. */
+static inline int wait_on(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
+			  const struct timespec *timeout)
+{
+	if (demi_unlikely(op->state != DEMI_OP_READY))
+		return wait_longer(ctx, qr_out, op, timeout);
+	consume(ctx, op, qr_out);
+	return demi_leave(ctx, 0);
+}
+
 /* Not ready: the first poll in line, as it is the last where messages come as fast as they are taken. */
 static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
 						  const struct timespec *timeout)
@@ -73,10 +83,7 @@ static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qre
 	if (demi_unlikely(ctx->flush_wanted))
 		demi_ctx_flush(ctx);
 	demi_ctx_poll_inline(ctx);
-	if (demi_unlikely(op->state != DEMI_OP_READY))
-		return wait_longer(ctx, qr_out, op, timeout);
-	consume(ctx, op, qr_out);
-	return demi_leave(ctx, 0);
+	return wait_on(ctx, qr_out, op, timeout);
 }
 
 static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
@@ -127,6 +134,32 @@ static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_q
 	return wait_slow(ctx, qr_out, op, timeout);
 }
 
+/* For a pop that has begun to wait: the first poll, and its result without an operation if that is all there is. */
+static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qtoken_t qt,
+						const struct timespec *timeout, struct demi_ctx *ctx)
+{
+	struct demi_backend *b = ctx->backends[0];
+
+	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || ctx->flush_wanted ||
+			  ctx->timers.count || ctx->nbackends != 1 ||
+			  atomic_load_explicit(&ctx->inbox, memory_order_relaxed)))
+		return wait_entered(qr_out, qt, timeout, ctx);
+	ctx->gate = DEMI_GATE_BUSY;
+	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
+		demi_wait_note_entry(ctx);
+	ctx->await.qr = qr_out;
+	ctx->await.now = ctx->await.q;
+	ctx->count.polls++;
+	b->poll(b);
+	if (demi_unlikely(ctx->await.qr != NULL)) {
+		demi_await_settle(ctx);
+		return wait_on(ctx, qr_out, demi_op_lookup(&ctx->ops, qt), NULL);
+	}
+	if (demi_unlikely(ctx->flush_wanted) && demi_op_ring_empty(&ctx->ready))
+		demi_ctx_flush(ctx);
+	return demi_leave_open(ctx);
+}
+
 /* Usually what the call before was about: core/instant.h. */
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
 {
@@ -135,8 +168,11 @@ DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct
 	if (demi_unlikely(!ctx))
 		return demi_ctx_missing();
 	demi_gate_add(ctx);
-	if (ctx->gate != DEMI_GATE_INSTANT + 1)
+	if (ctx->gate != DEMI_GATE_INSTANT + 1) {
+		if (ctx->gate == DEMI_GATE_AWAIT + 1)
+			return wait_await(qr_out, qt, timeout, ctx);
 		return wait_entered(qr_out, qt, timeout, ctx);
+	}
 	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out))
 		return wait_entered(qr_out, qt, timeout, ctx);
 	demi_instant_take(ctx, qr_out, qt);

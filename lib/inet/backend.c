@@ -47,6 +47,7 @@ static struct demi_inet_backend *backend_of(struct demi_backend *b)
 
 static void gone(struct demi_inet_backend *ib, int err)
 {
+	demi_await_settle(ib->b.ctx);
 	demi_warn("inet: %s: %s", ib->in.dev->ops->name, strerror(-err));
 	if (ib->in.dev->wake_fd >= 0)
 		demi_ctx_wake_del(ib->b.ctx, ib->in.dev->wake_fd);
@@ -141,14 +142,17 @@ static inline void poll_device(struct demi_inet_backend *ib)
 	for (int i = 0; i < n; i++) {
 		if (demi_likely(demi_inet_fast_input(in, &pkts[i])))
 			continue;
+		demi_await_settle(in->ctx);
 		demi_inet_input(in, pkts + i, (uint32_t)(n - i));
 		give_back(ib);
 		break;
 	}
 	if (demi_unlikely(ib->dev_route_gen != in->dev->route_gen))
 		routes_changed(ib);
-	if (in->flying && (!n || in->flying >= REAP_AT || in->awaited || in->draining) && !in->dead)
+	if (in->flying && (!n || in->flying >= REAP_AT || in->awaited || in->draining) && !in->dead) {
+		demi_await_settle(in->ctx);
 		reap(ib);
+	}
 }
 
 /* The device's; 0 becomes never. */
@@ -179,6 +183,9 @@ static inline void look_at_clock(struct demi_inet_backend *ib)
 	if (now_ns > ib->in.now_ns)
 		ib->in.now_ns = now_ns;
 	ib->in.timed = true;
+	if ((dev_ns < stack_ns ? dev_ns : stack_ns) > ib->in.now_ns)
+		return;
+	demi_await_settle(ib->b.ctx);
 	if (dev_ns <= ib->in.now_ns)
 		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
 	if (stack_ns <= ib->in.now_ns)
@@ -220,8 +227,10 @@ static void backend_poll(struct demi_backend *b)
 		return;
 	ib->in.timed = false;
 	look_at_clock(ib);
-	if (__builtin_expect(ib->in.txq.head || demi_tcp_wants_run(&ib->in), 0))
+	if (__builtin_expect(ib->in.txq.head || demi_tcp_wants_run(&ib->in), 0)) {
+		demi_await_settle(b->ctx);
 		backend_flush(b);
+	}
 	if (__builtin_expect(ib->in.dead, 0))
 		return;
 	poll_device(ib);
@@ -354,6 +363,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	if (err)
 		goto err_free;
 	ib->in.clock = read_clock;
+	ib->in.awaits = true;
 	ib->in.tx = dev->ops->tx;
 	choose_poll(ib);
 	if (dev->wake_fd >= 0)

@@ -28,6 +28,35 @@ struct demi_tcp;
 /* tcp_fast.c: the same for a segment of @total bytes with its IPv4 header, which has been checked. */
 bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_t total, struct demi_tcp *t);
 
+/* How much the pop takes that is next; 0: none waits. */
+static inline size_t demi_fast_pop_max(const struct demi_ctx *ctx, const struct demi_queue *q,
+				       const struct demi_op_list *ops)
+{
+	return ops->head ? ops->head->priv.u64[0] : demi_await_max(ctx, q);
+}
+
+/* It gets @len bytes at @buf. @from: the first 8 bytes of an address, 0: none. */
+static inline void demi_fast_pop_done(struct demi_ctx *ctx, struct demi_op_list *ops, void *buf, uint32_t len,
+				      uint64_t from)
+{
+	struct demi_op *op = ops->head;
+
+	if (!op) {
+		demi_await_done(ctx, buf, len, from);
+		return;
+	}
+	ops->head = op->next;
+	if (demi_unlikely(op->next != NULL))
+		op->next->prev = NULL;
+	else
+		ops->tail = NULL;
+	op->value = DEMI_OP_VALUE_DGRAM;
+	op->buf = buf;
+	op->buf_len = len;
+	memcpy(&op->sga.sga_addr, &from, sizeof(from));
+	demi_op_ready_inline(ctx, op);
+}
+
 /*
  * Assumes: UDP with a checksum and at least one byte; to a socket of AF_INET on which a pop waits that takes so many
  * bytes. RFC 768. The IPv4 header, whose @total bytes have arrived, has been checked.
@@ -38,10 +67,9 @@ static inline bool demi_udp_fast_input(struct demi_inet *in, const struct demi_p
 	uint8_t *d = p->data;
 	uint64_t addrs = demi_load64(d + 12), sum;
 	uint32_t len = total - (uint32_t)sizeof(struct demi_ip4_hdr); /* of UDP header and payload */
-	struct demi_op *op = u->ops.head;
 
-	if (demi_unlikely(!op || total <= DEMI_FAST_HDRS || ntohs(demi_load16(d + 24)) != len ||
-			  len - sizeof(struct demi_udp_hdr) > op->priv.u64[0]))
+	if (demi_unlikely(total <= DEMI_FAST_HDRS || ntohs(demi_load16(d + 24)) != len ||
+			  len - sizeof(struct demi_udp_hdr) > demi_fast_pop_max(in->ctx, &u->s.q, &u->ops)))
 		return false;
 	if (!(p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL))) {
 		sum = demi_cksum_wrap(addrs, (uint64_t)demi_load16(d + 24) + htons(IPPROTO_UDP));
@@ -52,18 +80,9 @@ static inline bool demi_udp_fast_input(struct demi_inet *in, const struct demi_p
 	in->count.IpInReceives++;
 	in->count.IpInDelivers++;
 	in->count.UdpInDatagrams++;
-	u->ops.head = op->next;
-	if (demi_unlikely(op->next != NULL))
-		op->next->prev = NULL;
-	else
-		u->ops.tail = NULL;
-	op->value = DEMI_OP_VALUE_DGRAM;
-	op->buf = d + DEMI_FAST_HDRS;
-	op->buf_len = len - (uint32_t)sizeof(struct demi_udp_hdr);
-	/* a sockaddr_in: family, port, address */
-	sum = AF_INET | (uint64_t)demi_load16(d + 20) << 16 | addrs << 32;
-	memcpy(&op->sga.sga_addr, &sum, sizeof(sum));
-	demi_op_ready_inline(in->ctx, op);
+	/* from a sockaddr_in: family, port, address */
+	demi_fast_pop_done(in->ctx, &u->ops, d + DEMI_FAST_HDRS, len - (uint32_t)sizeof(struct demi_udp_hdr),
+			   AF_INET | (uint64_t)demi_load16(d + 20) << 16 | addrs << 32);
 	return true;
 }
 

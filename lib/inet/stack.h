@@ -74,6 +74,7 @@ struct demi_inet {
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
 	uint64_t (*clock)(void); /* or NULL: now_ns is always right */
 	bool timed; /* now_ns is this burst's; cleared before it by who sets clock */
+	bool awaits; /* the waits of its context poll it: core/instant.h */
 	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
 	int (*tx)(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n);
 	bool tcp_last; /* resets have been sent by demi_tcp_last() */

@@ -64,7 +64,6 @@ bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_
 	uint8_t *d = p->data;
 	uint32_t hlen = IP_LEN + TCP_LEN + (t->ts_ok ? DEMI_TCP_TS_LEN : 0), len = total - hlen;
 	uint32_t seq = ntohl(demi_load32(d + 24)), ack = ntohl(demi_load32(d + 28)), tsval = 0, wnd;
-	struct demi_op *op = t->ops.head;
 
 	/* data offset and flags */
 	if (demi_unlikely(((uint32_t)demi_load16(d + 32) & ~(DEMI_TH_PSH << 8)) !=
@@ -79,7 +78,7 @@ bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_
 		if (demi_unlikely(demi_load32(d + 40) != TS_WORD || seq_lt(tsval, t->ts_recent)))
 			return false;
 	}
-	if (demi_unlikely(!op || len > op->priv.u64[0] || t->rx_head || t->maxsegs != 1))
+	if (demi_unlikely(len > demi_fast_pop_max(in->ctx, &t->s.q, &t->ops) || t->rx_head || t->maxsegs != 1))
 		return false;
 	if (!(p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL))) {
 		uint32_t tlen = total - IP_LEN;
@@ -110,13 +109,7 @@ bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_
 	t->rcv_nxt = seq + len;
 	if (demi_unlikely(len > t->rcv_mss))
 		t->rcv_mss = len;
-	t->ops.head = op->next;
-	if (demi_unlikely(op->next != NULL))
-		op->next->prev = NULL;
-	else
-		t->ops.tail = NULL;
-	demi_op_set_popped_buf_inline(op, d + hlen, len);
-	demi_op_ready_inline(in->ctx, op);
+	demi_fast_pop_done(in->ctx, &t->ops, d + hlen, len, 0);
 	demi_tcp_ack_data(t);
 	return true;
 }
@@ -325,6 +318,8 @@ int demi_tcp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_byt
 
 	if (demi_unlikely(!qt_out || !max_bytes || !t->fast || t->rx_head || t->s.err || !ctx->ops.free))
 		return demi_pop_op(qt_out, q, max_bytes);
+	if (demi_likely(t->s.in->awaits && demi_await_possible(ctx)))
+		return demi_await_leave(ctx, qt_out, q, max_bytes);
 	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
 	op->priv.u64[0] = max_bytes;
 	demi_op_list_add(&t->ops, op);
