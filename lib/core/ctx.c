@@ -63,14 +63,6 @@ int demi_enter_slow(struct demi_ctx *ctx)
 	}
 }
 
-int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
-{
-	if (bytes > demi_config.push_limit_bytes - ctx->push_bytes)
-		return -ENOBUFS;
-	ctx->push_bytes += bytes;
-	return 0;
-}
-
 /* ---- other threads' side ---- */
 
 void demi_ctx_wake(struct demi_ctx *ctx)

@@ -11,10 +11,12 @@
 #include "core/backend.h"
 #include "core/barrier.h"
 #include "core/clock.h"
+#include "core/config.h"
 #include "core/op.h"
 #include "core/queue.h"
 #include "core/timer.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #define DEMI_CTX_MAX_BACKENDS 4
@@ -155,7 +157,13 @@ void demi_ctx_poll(struct demi_ctx *ctx);
 void demi_ctx_flush(struct demi_ctx *ctx);
 
 /* Queued bytes of pushes, charged at buffer size; -ENOBUFS over the limit (push_limit). */
-int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes);
+static inline int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
+{
+	if (bytes > demi_config.push_limit_bytes - ctx->push_bytes)
+		return -ENOBUFS;
+	ctx->push_bytes += bytes;
+	return 0;
+}
 static inline void demi_ctx_uncharge(struct demi_ctx *ctx, size_t bytes)
 {
 	ctx->push_bytes -= bytes;

@@ -34,12 +34,6 @@ struct demi_inet_backend {
 	uint32_t dev_route_gen;
 };
 
-/* The stack's clock: of the context that polls it. */
-static uint64_t read_clock(void)
-{
-	return demi_clock_ns(&demi_ctx_self->clock);
-}
-
 static struct demi_inet_backend *backend_of(struct demi_backend *b)
 {
 	return (struct demi_inet_backend *)b;
@@ -362,7 +356,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	err = demi_inet_init(&ib->in, ctx, dev, &secrets);
 	if (err)
 		goto err_free;
-	ib->in.clock = read_clock;
+	ib->in.clock = &ctx->clock;
 	ib->in.awaits = true;
 	ib->in.tx = dev->ops->tx;
 	choose_poll(ib);

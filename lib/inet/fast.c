@@ -30,22 +30,6 @@ static __attribute__((noinline)) void prepare(struct demi_inet_tx *tx, struct de
 	tx->version = l->flags || u->s.in->caps & DEMI_PKTDEV_C_TX_IP_CSUM ? 0 : l->version;
 }
 
-/* Copy the payload behind the headers; its sum. */
-static inline uint64_t copy(uint8_t *to, const uint8_t *from, uint32_t len)
-{
-	uint64_t sum = 0;
-
-	for (; len >= 32; to += 32, from += 32, len -= 32) {
-		memcpy(to, from, 32);
-		sum = demi_cksum_wrap32(sum, to);
-	}
-	if (len) {
-		memcpy(to, from, len);
-		sum = demi_cksum_words(sum, to, len);
-	}
-	return sum;
-}
-
 /*
  * Assumes: one segment of the length of the last push, to the same place over the same route, short enough to be
  * copied; nothing waits for the device to have room; a packet is at hand. @dest: see struct demi_udp_last.
@@ -71,7 +55,7 @@ static inline __attribute__((always_inline)) int push_now(demi_qtoken_t *qt_out,
 	if (demi_unlikely(tx->version != l->version))
 		prepare(tx, u);
 	d = tx->pkt[0].data;
-	sum = copy(d + HDRS, sga->sga_segs[0].sgaseg_buf, len);
+	sum = demi_fast_copy(d + HDRS, sga->sga_segs[0].sgaseg_buf, len);
 	if (demi_likely(!(l->flags & DEMI_PKT_F_CSUM_PARTIAL))) {
 		uint16_t check = (uint16_t)~demi_cksum_fold_wrapped(demi_cksum_wrap(sum, l->sum));
 

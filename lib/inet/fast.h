@@ -114,4 +114,20 @@ static inline bool demi_inet_fast_input(struct demi_inet *in, const struct demi_
 				       : demi_tcp_fast_input(in, p, total, (struct demi_tcp *)h->s);
 }
 
+/* Copy the payload behind the headers; its sum. */
+static inline uint64_t demi_fast_copy(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	uint64_t sum = 0;
+
+	for (; len >= 32; to += 32, from += 32, len -= 32) {
+		memcpy(to, from, 32);
+		sum = demi_cksum_wrap32(sum, to);
+	}
+	if (len) {
+		memcpy(to, from, len);
+		sum = demi_cksum_words(sum, to, len);
+	}
+	return sum;
+}
+
 #endif /* DEMI_INET_FAST_H */

@@ -15,6 +15,7 @@
  * nothing by address: the same trace gives the same output.
  */
 
+#include "core/clock.h"
 #include "inet/counters.h"
 #include "inet/demux.h"
 #include "inet/ip.h"
@@ -72,7 +73,7 @@ struct demi_inet {
 	uint64_t versions; /* that were given out: demi_inet_tx.version */
 
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
-	uint64_t (*clock)(void); /* or NULL: now_ns is always right */
+	struct demi_clock *clock; /* of the context that polls it; or NULL: now_ns is always right */
 	bool timed; /* now_ns is this burst's; cleared before it by who sets clock */
 	bool awaits; /* the waits of its context poll it: core/instant.h */
 	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
@@ -174,7 +175,7 @@ static inline void demi_inet_read_clock(struct demi_inet *in)
 	if (in->timed)
 		return;
 	in->timed = true;
-	in->now_ns = in->clock();
+	in->now_ns = demi_clock_ns(in->clock);
 }
 
 /* Give back received segments. */

@@ -84,6 +84,7 @@ struct demi_tcp_chunk {
 	uint16_t refs; /* frames that are queued or in the device */
 	bool gone; /* acknowledged or given up: freed with the last frame */
 	bool pooled;
+	bool small; /* that of a struct demi_tcp_small */
 	uint8_t room[];
 };
 
@@ -93,6 +94,7 @@ enum demi_tcp_rec_flags {
 	DEMI_TCP_REC_RETRANS = 1 << 2, /* sent again and not known to be lost again */
 	DEMI_TCP_REC_EVER = 1 << 3, /* was ever sent again: Karn's rule, RACK, F-RTO */
 	DEMI_TCP_REC_FIN = 1 << 4, /* the last number is the FIN's */
+	DEMI_TCP_REC_SMALL = 1 << 5, /* it is that of a struct demi_tcp_small */
 };
 
 /* What was sent at once: [seq, end). Two lists: in order of numbers, in order of the last transmission. */
@@ -102,6 +104,28 @@ struct demi_tcp_rec {
 	uint64_t sent_ns;
 	uint32_t seq, end;
 	uint32_t flags;
+};
+
+/*
+ * A small push that was sent at once, by tcp_fast.c: the frame's object holds its bytes, and here, at its end, what
+ * the lists say of them. It is free when the frame has left and neither list has its part any more.
+ */
+struct demi_tcp_small {
+	struct demi_tcp_rec rec;
+	struct demi_tcp_chunk chunk;
+};
+
+enum demi_tcp_small_parts {
+	DEMI_TCP_SMALL_REC = 1 << 0,
+	DEMI_TCP_SMALL_CHUNK = 1 << 1,
+};
+
+/* What small pushes of a connection have in common; made anew when anything changes that it depends on. */
+struct demi_tcp_push {
+	uint32_t route_gen; /* 0: nothing is known */
+	uint32_t len_max; /* of what can be sent in this way */
+	uint64_t version; /* of the headers: no other has this number */
+	uint64_t sum; /* of all that its checksum covers but numbers, times, window, length and payload */
 };
 
 /* Received payload. */
@@ -205,6 +229,7 @@ struct demi_tcp {
 	struct demi_tcp_rx *rx_head, *rx_tail;
 	uint32_t rx_bytes; /* charged: in order and out of it */
 	uint32_t rcv_mss; /* what the peer's segments carry */
+	struct demi_tcp_push push;
 
 	/* Loss recovery. */
 	uint32_t sacked_out, lost_out, retrans_out; /* bytes; their records say which */
@@ -318,6 +343,15 @@ struct demi_tcp_out {
 
 int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga);
 int demi_tcp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
+
+/* Options, the path or the state of the connection have changed. */
+static inline void demi_tcp_forget(struct demi_tcp *t)
+{
+	t->push.route_gen = 0;
+}
+
+/* The list has no use for its part of a small push any more: a bit of enum demi_tcp_small_parts. */
+void demi_tcp_small_put(struct demi_inet *in, struct demi_tcp_small *s, uint8_t part);
 
 /* ---- tcp_frame.c: one packet ---- */
 

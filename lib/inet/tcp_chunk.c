@@ -46,6 +46,7 @@ static struct demi_tcp_chunk *chunk_alloc(struct demi_inet *in, uint32_t room)
 	c->refs = 0;
 	c->gone = false;
 	c->pooled = pooled;
+	c->small = false;
 	return c;
 }
 
@@ -62,7 +63,10 @@ static void chunk_free(struct demi_inet *in, struct demi_tcp_chunk *c)
 				demi_op_complete(op);
 		}
 	}
-	if (c->pooled && in->tcp->chunk_cached < DEMI_TCP_CHUNK_CACHE) {
+	if (c->small) {
+		demi_tcp_small_put(in, (struct demi_tcp_small *)((char *)c - offsetof(struct demi_tcp_small, chunk)),
+				   DEMI_TCP_SMALL_CHUNK);
+	} else if (c->pooled && in->tcp->chunk_cached < DEMI_TCP_CHUNK_CACHE) {
 		c->next = in->tcp->chunk_cache;
 		in->tcp->chunk_cache = c;
 		in->tcp->chunk_cached++;

@@ -29,6 +29,7 @@ int demi_tcp_shutdown(struct demi_queue *q, int how)
 
 	if (t->dead || t->state < DEMI_TCP_ESTABLISHED)
 		return -ENOTCONN;
+	demi_tcp_forget(t);
 	if (how != SHUT_RD)
 		end_sending(t);
 	if (how != SHUT_WR) {

@@ -3,7 +3,6 @@
  * The expected segment in, and a small one out: what a connection that asks and answers does all the time. Everything
  * else is done elsewhere, with every check made again.
  */
-#include "core/copy.h"
 #include "inet/fast.h"
 #include "inet/tcp_stack.h"
 #include "inet/tx.h"
@@ -14,21 +13,49 @@
 #define TCP_LEN ((uint32_t)sizeof(struct demi_tcp_hdr))
 #define TS_WORD htonl(0x0101080a) /* the timestamps option as everybody sends it, behind two fillers */
 
+/* IP and TCP */
+static inline uint32_t headers(const struct demi_tcp *t)
+{
+	return IP_LEN + TCP_LEN + (t->ts_ok ? DEMI_TCP_TS_LEN : 0);
+}
+
 /* ---- in ---- */
 
+static inline struct demi_tcp_small *small_of(struct demi_inet_tx *tx)
+{
+	return (struct demi_tcp_small *)((char *)tx + DEMI_INET_TX_SIZE) - 1;
+}
+
+static inline struct demi_inet_tx *frame_of(struct demi_tcp_small *s)
+{
+	return (struct demi_inet_tx *)((char *)(s + 1) - DEMI_INET_TX_SIZE);
+}
+
+void demi_tcp_small_put(struct demi_inet *in, struct demi_tcp_small *s, uint8_t part)
+{
+	struct demi_inet_tx *tx = frame_of(s);
+
+	tx->version = 0; /* whoever has had it may have changed it */
+	tx->kept &= (uint8_t)~part;
+	if (!tx->kept && !tx->out)
+		demi_inet_tx_free(in, tx);
+}
+
 /*
- * Everything that was under way, one record and one chunk sent once, is acknowledged. False: it is not so, and nothing
- * was done. What demi_tcp_acked_fast() does then.
+ * Everything that was under way, a small push that was sent once, is acknowledged. False: it is not so, and nothing was
+ * done. What demi_tcp_acked_fast() does then. That the record is the only one and ends where the pushed bytes do means
+ * that its chunk is the only one, too, and that no other frame has ever referred to that.
  */
 static inline bool acked_all(struct demi_tcp *t, uint32_t ack)
 {
 	struct demi_inet *in = t->s.in;
 	struct demi_tcp_rec *rec = t->rec_head;
+	struct demi_inet_tx *tx;
 	uint64_t rtt_ns;
 	uint32_t rtt_us;
 
-	if (demi_unlikely(ack != t->snd_end || !rec || rec->next || rec->flags || t->cwnd_limited || t->s.shut_wr ||
-			  in->tcp->rec_cached >= DEMI_TCP_REC_CACHE || !demi_tcp_chunk_give_back(t)))
+	if (demi_unlikely(!rec || rec->flags != DEMI_TCP_REC_SMALL || rec->next || rec->end != ack ||
+			  ack != t->snd_end || t->cwnd_limited || t->s.shut_wr))
 		return false;
 	rtt_ns = in->now_ns - rec->sent_ns;
 	rtt_us = (uint32_t)(rtt_ns / 1000);
@@ -36,13 +63,15 @@ static inline bool acked_all(struct demi_tcp *t, uint32_t ack)
 	if (rtt_us < t->min_rtt_us)
 		t->min_rtt_us = rtt_us;
 	t->rack_ns = rec->sent_ns;
-	t->rack_end = t->rack_fack = rec->end;
+	t->rack_end = t->rack_fack = ack;
 	t->rack_rtt_us = rtt_us;
 	t->rack_on = true;
 	t->rec_head = t->rec_tail = t->sent_head = t->sent_tail = NULL;
-	rec->next = in->tcp->rec_cache;
-	in->tcp->rec_cache = rec;
-	in->tcp->rec_cached++;
+	t->snd_head = t->snd_tail = t->snd_cur = NULL;
+	tx = frame_of((struct demi_tcp_small *)rec);
+	tx->kept = 0;
+	if (!tx->out)
+		demi_inet_tx_free(in, tx);
 	demi_ctx_uncharge(in->ctx, ack - t->snd_una);
 	t->snd_una = ack;
 	t->backoff = t->retries = 0;
@@ -62,7 +91,7 @@ static inline bool acked_all(struct demi_tcp *t, uint32_t ack)
 bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_t total, struct demi_tcp *t)
 {
 	uint8_t *d = p->data;
-	uint32_t hlen = IP_LEN + TCP_LEN + (t->ts_ok ? DEMI_TCP_TS_LEN : 0), len = total - hlen;
+	uint32_t hlen = headers(t), len = total - hlen;
 	uint32_t seq = ntohl(demi_load32(d + 24)), ack = ntohl(demi_load32(d + 28)), tsval = 0, wnd;
 
 	/* data offset and flags */
@@ -116,24 +145,6 @@ bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_
 
 /* ---- out ---- */
 
-/* A frame that is sent by no other way but this one: what all of them have in common stays in it. */
-static __attribute__((noinline)) void prepare(struct demi_inet *in, struct demi_inet_tx *tx)
-{
-	tx->pkt[0] = (struct demi_pkt){ .data = tx->room + in->dev->tx_headroom_bytes, .cookie = (uintptr_t)tx };
-	if (in->caps & DEMI_PKTDEV_C_TX_CSUM) {
-		tx->pkt[0].flags = DEMI_PKT_F_CSUM_PARTIAL;
-		tx->pkt[0].csum_start = IP_LEN;
-		tx->pkt[0].csum_offset = offsetof(struct demi_tcp_hdr, check);
-	}
-	tx->op = NULL;
-	tx->charge = 0;
-	tx->lent = 0;
-	tx->segs = 1;
-	tx->tcp = true;
-	tx->plain = true;
-	tx->version = DEMI_INET_TX_TCP;
-}
-
 static inline void store64(uint8_t *p, uint64_t v)
 {
 	memcpy(p, &v, sizeof(v));
@@ -144,63 +155,121 @@ static inline void store32(uint8_t *p, uint32_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/*
- * Headers in front of the @len bytes of payload that are there: all numbers are as they stand in memory, so that they
- * can be added up for the checksums (RFC 1071 2 B). DF, hence no identification (RFC 6864 4.1).
- */
-static inline void put_headers(const struct demi_tcp *t, struct demi_pkt *p, uint32_t hlen, uint32_t len, uint32_t wnd)
+static inline void store16(uint8_t *p, uint32_t v)
 {
-	const struct demi_inet *in = t->s.in;
-	const struct demi_demux_key *k = &t->s.key;
-	uint32_t tlen = hlen - IP_LEN + len, ports = k->lport | (uint32_t)k->rport << 16;
-	uint32_t src = k->local.w[3], dst = k->remote.w[3], seq = htonl(t->snd_nxt), ack = htonl(t->rcv_nxt);
-	uint32_t offs = (hlen - IP_LEN) << 2 | (DEMI_TH_ACK | DEMI_TH_PSH) << 8 | (uint32_t)htons((uint16_t)wnd) << 16;
-	uint32_t first = 0x45 | (uint32_t)t->s.tos << 8 | (uint32_t)htons((uint16_t)(hlen + len)) << 16;
-	uint32_t ttl = t->s.ttl | IPPROTO_TCP << 8, df = (uint32_t)htons(DEMI_IP4_DF) << 16;
-	uint64_t sum = t->s.peer.pseudo_sum + htons((uint16_t)tlen);
-	uint8_t *d = p->data;
+	uint16_t low = (uint16_t)v;
 
-	if (demi_likely(!(in->caps & DEMI_PKTDEV_C_TX_IP_CSUM)))
-		ttl |= (uint32_t)(uint16_t)~demi_cksum_fold_wrapped((uint64_t)first + df + ttl + src + dst) << 16;
-	store64(d, first | (uint64_t)df << 32);
-	store32(d + 8, ttl);
-	store64(d + 12, src | (uint64_t)dst << 32);
-	store32(d + 20, ports);
-	store32(d + 24, seq);
-	store32(d + 28, ack);
-	store32(d + 32, offs);
-	if (demi_unlikely(p->flags & DEMI_PKT_F_CSUM_PARTIAL)) {
-		store32(d + 36, demi_cksum_fold(sum));
-		sum = 0;
-	} else {
-		sum += (uint64_t)ports + seq + ack + offs;
-		sum = demi_cksum_words(sum, d + hlen, len);
-	}
-	if (t->ts_ok) {
-		uint32_t tsval = htonl(demi_tcp_ts_now(in) + t->ts_offset), tsecr = htonl(t->ts_recent);
+	memcpy(p, &low, sizeof(low));
+}
 
-		store32(d + 40, TS_WORD);
-		store32(d + 44, tsval);
-		store32(d + 48, tsecr);
-		sum = demi_cksum_wrap(sum, (uint64_t)TS_WORD + tsval + tsecr);
-	}
-	if (demi_likely(!(p->flags & DEMI_PKT_F_CSUM_PARTIAL)))
-		store32(d + 36, (uint16_t)~demi_cksum_fold_wrapped(sum));
+/* Data offset and flags of all that is sent here, as they stand in memory. */
+static inline uint32_t offset_flags(uint32_t hlen)
+{
+	return (hlen - IP_LEN) << 2 | (DEMI_TH_ACK | DEMI_TH_PSH) << 8;
 }
 
 /*
- * Assumes: established and usual (t->fast), over IPv4 and a route that is known; nothing is under way or waits, so that
- * neither Nagle nor the windows matter but for their sizes; one segment that fits one packet and is copied; all memory
- * is at hand. RFC 9293 3.10.4 (SEND).
+ * Whether small pushes of @t can go the short way at all until something changes, of which demi_tcp_forget() tells:
+ * over IPv4 and a route that is known, as packets that must not be cut.
  */
-static inline bool can_send_now(struct demi_tcp *t, uint32_t len)
+static __attribute__((noinline)) bool learn(struct demi_tcp *t, uint32_t hlen)
+{
+	struct demi_inet *in = t->s.in;
+	const struct demi_demux_key *k = &t->s.key;
+	size_t room = DEMI_INET_TX_ROOM - sizeof(struct demi_tcp_small) - in->dev->tx_headroom_bytes;
+	uint32_t max = DEMI_TCP_COPY_MAX;
+
+	if (!t->fast || t->s.shut_wr || t->cork || t->late_start || t->df_off || t->s.pmtudisc4 == IP_PMTUDISC_DONT ||
+	    !demi_ip_is4(&t->s.peer.dst.ip) || !demi_inet_path_ok(in, &t->s.peer) || room < hlen + DEMI_TCP_COPY_MAX)
+		return false;
+	if (max > t->mss)
+		max = t->mss;
+	if (max >= in->zc_min_bytes)
+		max = in->zc_min_bytes - 1;
+	t->push.len_max = max;
+	t->push.version = ++in->versions;
+	t->push.sum = t->s.peer.pseudo_sum;
+	if (!(in->caps & DEMI_PKTDEV_C_TX_CSUM))
+		t->push.sum += (uint64_t)k->lport + k->rport + offset_flags(hlen) + (t->ts_ok ? TS_WORD : 0);
+	t->push.route_gen = in->route_gen;
+	return true;
+}
+
+/* In @tx, all that small pushes of @t have in common; it stays there for the next time. */
+static __attribute__((noinline)) void prepare(struct demi_tcp *t, struct demi_inet_tx *tx, uint32_t hlen)
+{
+	struct demi_inet *in = t->s.in;
+	const struct demi_demux_key *k = &t->s.key;
+	struct demi_tcp_small *s = small_of(tx);
+	uint8_t *d = tx->room + in->dev->tx_headroom_bytes;
+
+	tx->pkt[0] = (struct demi_pkt){ .data = d, .cookie = (uintptr_t)tx };
+	if (in->caps & DEMI_PKTDEV_C_TX_CSUM) {
+		tx->pkt[0].flags = DEMI_PKT_F_CSUM_PARTIAL;
+		tx->pkt[0].csum_start = IP_LEN;
+		tx->pkt[0].csum_offset = offsetof(struct demi_tcp_hdr, check);
+	}
+	tx->s = &t->s;
+	tx->op = NULL;
+	tx->charge = 0;
+	tx->lent = 0;
+	tx->segs = 1;
+	tx->tcp = true;
+	tx->plain = true;
+	/* a device that helps may write to the headers */
+	tx->version = in->caps & (DEMI_PKTDEV_C_TX_CSUM | DEMI_PKTDEV_C_TX_IP_CSUM) ? 0 : t->push.version;
+	s->rec = (struct demi_tcp_rec){ .flags = DEMI_TCP_REC_SMALL };
+	s->chunk = (struct demi_tcp_chunk){ .base = d + hlen, .small = true };
+
+	/* DF, hence no identification (RFC 6864 4.1); the length and the sum are set_length()'s */
+	store64(d, 0x45 | (uint64_t)t->s.tos << 8 | (uint64_t)htons(DEMI_IP4_DF) << 48);
+	store32(d + 8, t->s.ttl | IPPROTO_TCP << 8);
+	store64(d + 12, k->local.w[3] | (uint64_t)k->remote.w[3] << 32);
+	store32(d + 20, k->lport | (uint32_t)k->rport << 16);
+	store32(d + 32, offset_flags(hlen));
+	store32(d + 36, 0);
+	if (t->ts_ok)
+		store32(d + 40, TS_WORD);
+}
+
+static void set_length(const struct demi_inet *in, struct demi_pkt *p, uint32_t total)
+{
+	uint8_t *d = p->data;
+
+	p->len = total;
+	store16(d + 2, htons((uint16_t)total));
+	store16(d + 10, 0);
+	if (!(in->caps & DEMI_PKTDEV_C_TX_IP_CSUM))
+		store16(d + 10, (uint16_t)~demi_cksum_fold(demi_cksum_ip4(d)));
+}
+
+/*
+ * The numbers of this segment into the headers. All are as they stand in memory, so that they can be added up for the
+ * checksum (RFC 1071 2 B). @sum: of the payload.
+ */
+static inline void put_numbers(const struct demi_tcp *t, uint8_t *d, uint32_t tlen, uint32_t wnd, uint64_t sum)
 {
 	const struct demi_inet *in = t->s.in;
+	uint32_t seq = htonl(t->snd_nxt), ack = htonl(t->rcv_nxt);
+	uint64_t rest = t->push.sum + htons((uint16_t)tlen);
 
-	return t->fast && t->snd_una == t->snd_end && len - 1 < DEMI_TCP_COPY_MAX && len <= t->mss &&
-	       len <= t->snd_wnd && len <= t->cwnd && len < in->zc_min_bytes && !t->s.shut_wr && !t->cork &&
-	       !t->late_start && !t->df_off && t->s.pmtudisc4 != IP_PMTUDISC_DONT && demi_ip_is4(&t->s.peer.dst.ip) &&
-	       demi_inet_path_ok(in, &t->s.peer) && !in->txq.head;
+	wnd = htons((uint16_t)wnd);
+	store32(d + 24, seq);
+	store32(d + 28, ack);
+	store16(d + 34, wnd);
+	if (t->ts_ok) {
+		uint32_t tsval = htonl(demi_tcp_ts_now(in) + t->ts_offset), tsecr = htonl(t->ts_recent);
+
+		store32(d + 44, tsval);
+		store32(d + 48, tsecr);
+		sum = demi_cksum_wrap(sum, (uint64_t)tsval + tsecr);
+	}
+	if (demi_unlikely(in->caps & DEMI_PKTDEV_C_TX_CSUM)) {
+		store16(d + 36, demi_cksum_fold(rest));
+		return;
+	}
+	sum = demi_cksum_wrap(sum, rest + seq + ack + ((uint64_t)wnd << 16));
+	store16(d + 36, (uint16_t)~demi_cksum_fold_wrapped(sum));
 }
 
 /* demi_tcp_rcv_window() where the right edge stays: room for less than a segment has become free. */
@@ -230,69 +299,70 @@ static inline void arm(struct demi_tcp *t, uint64_t now_ns)
 		demi_tcp_timer_sync(t);
 }
 
+/* What is under way: this alone. */
+static inline void account(struct demi_tcp *t, struct demi_inet_tx *tx, uint32_t len, uint64_t now_ns)
+{
+	struct demi_tcp_small *s = small_of(tx);
+	uint32_t seq = t->snd_nxt;
+
+	tx->kept = DEMI_TCP_SMALL_REC | DEMI_TCP_SMALL_CHUNK;
+	s->rec.seq = s->chunk.seq = seq;
+	s->rec.end = seq + len;
+	s->rec.sent_ns = now_ns;
+	s->chunk.len = len;
+	t->rec_head = t->rec_tail = t->sent_head = t->sent_tail = &s->rec;
+	t->snd_head = t->snd_tail = t->snd_cur = &s->chunk;
+	t->snd_end = t->snd_nxt = seq + len;
+	t->stuck_ns = t->last_send_ns = now_ns;
+}
+
+/*
+ * Assumes: established and usual (t->fast), and what learn() has found; nothing is under way or waits, so that neither
+ * Nagle nor the windows matter but for their sizes; one segment that fits one packet and is copied; a frame is at hand.
+ * RFC 9293 3.10.4 (SEND).
+ */
 int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
 {
 	struct demi_tcp *t = DEMI_TCP(q);
 	struct demi_inet *in = t->s.in;
 	struct demi_ctx *ctx = in->ctx;
-	struct demi_tcp_chunk *c = in->tcp->chunk_cache;
-	struct demi_tcp_rec *rec = in->tcp->rec_cache;
 	struct demi_inet_tx *tx = in->tx_cache;
-	uint32_t len, hlen = IP_LEN + TCP_LEN + (t->ts_ok ? DEMI_TCP_TS_LEN : 0), wnd;
+	uint32_t len, hlen = headers(t), wnd;
 	uint64_t now_ns;
-	uint8_t *to;
+	uint8_t *d;
 
 	if (demi_unlikely(!qt_out || !sga || sga->sga_numsegs != 1))
 		goto other;
 	len = sga->sga_segs[0].sgaseg_len;
-	if (demi_unlikely(!can_send_now(t, len) || !sga->sga_segs[0].sgaseg_buf || !c || !rec || !tx ||
+	if (demi_unlikely(t->push.route_gen != in->route_gen) && !learn(t, hlen))
+		goto other;
+	if (demi_unlikely(!t->fast || t->snd_una != t->snd_end || len - 1 >= t->push.len_max || len > t->snd_wnd ||
+			  len > t->cwnd || in->txq.head || !sga->sga_segs[0].sgaseg_buf || !tx ||
 			  !demi_instant_possible(ctx)))
 		goto other;
-	now_ns = in->clock ? in->clock() : in->now_ns;
+	now_ns = in->clock ? demi_clock_ns(in->clock) : in->now_ns;
 	if (demi_unlikely(now_ns - t->last_send_ns >= (uint64_t)t->rto_us * 1000 || demi_ctx_charge(ctx, len)))
 		goto other;
 	in->now_ns = now_ns;
 
-	/* the bytes: kept, and in the frame */
-	in->tcp->chunk_cache = c->next;
-	in->tcp->chunk_cached--;
-	demi_tcp_chunk_init_pooled(c, t->snd_end, len);
-	in->tx_cache = tx->next;
-	in->tx_cached--;
-	if (demi_unlikely(tx->version != DEMI_INET_TX_TCP))
-		prepare(in, tx);
-	to = tx->pkt[0].data + hlen;
-	if (demi_likely(len <= DEMI_COPY_SHORT)) {
-		demi_copy_short(c->room, sga->sga_segs[0].sgaseg_buf, len);
-		demi_copy_short(to, sga->sga_segs[0].sgaseg_buf, len);
-	} else {
-		memcpy(c->room, sga->sga_segs[0].sgaseg_buf, len);
-		memcpy(to, c->room, len);
-	}
-	tx->pkt[0].len = hlen + len;
-	tx->s = &t->s;
-
+	if (demi_unlikely(tx->version != t->push.version))
+		prepare(t, tx, hlen);
+	if (demi_unlikely(tx->pkt[0].len != hlen + len))
+		set_length(in, &tx->pkt[0], hlen + len);
+	d = tx->pkt[0].data;
 	wnd = window(t);
-	put_headers(t, &tx->pkt[0], hlen, len, wnd >> t->rcv_wscale);
+	put_numbers(t, d, hlen + len - IP_LEN, wnd >> t->rcv_wscale,
+		    demi_fast_copy(d + hlen, sga->sga_segs[0].sgaseg_buf, len));
 	t->rcv_adv = t->rcv_nxt + wnd;
 	t->rcv_acked = t->rcv_nxt;
 	t->ack_now = t->ack_later = false;
-
-	/* what is under way: this alone */
-	in->tcp->rec_cache = rec->next;
-	in->tcp->rec_cached--;
-	rec->seq = t->snd_nxt;
-	rec->end = t->snd_nxt + len;
-	rec->flags = 0;
-	rec->sent_ns = now_ns;
-	rec->next = rec->prev = rec->tnext = rec->tprev = NULL;
-	t->rec_head = t->rec_tail = t->sent_head = t->sent_tail = rec;
-	t->snd_head = t->snd_tail = t->snd_cur = c;
-	t->snd_end = t->snd_nxt = rec->end;
-	t->stuck_ns = t->last_send_ns = now_ns;
+	in->tx_cache = tx->next;
+	in->tx_cached--;
+	account(t, tx, len, now_ns);
 	arm(t, now_ns);
 
 	t->s.inflight++;
+	tx->out = true;
 	if (demi_likely(in->tx && in->tx(in->dev, tx->pkt, 1) == 1)) {
 		tx->flying = true;
 		in->flying++;

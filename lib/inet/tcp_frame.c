@@ -228,7 +228,9 @@ void demi_tcp_frame_done(struct demi_inet *in, struct demi_inet_tx *tx, int err)
 		if (tx->lent & 1U << i)
 			demi_tcp_chunk_put(in, (struct demi_tcp_chunk *)(uintptr_t)tx->pkt[i].cookie);
 	}
-	demi_inet_tx_free(in, tx);
+	tx->out = false;
+	if (!tx->kept)
+		demi_inet_tx_free(in, tx);
 	if (!t)
 		return;
 	t->s.inflight--;

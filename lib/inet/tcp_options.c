@@ -311,6 +311,7 @@ int demi_tcp_setsockopt(struct demi_queue *q, int level, int name, const void *v
 	struct demi_tcp *t = DEMI_TCP(q);
 	int v, err;
 
+	demi_tcp_forget(t);
 	if (level == DEMI_SOL)
 		return set_own(t, name, val, len);
 	if (level == SOL_SOCKET && name == SO_LINGER)

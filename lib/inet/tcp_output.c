@@ -43,6 +43,7 @@ void demi_tcp_mss_sync(struct demi_tcp *t)
 		mss = t->mss_peer;
 	if (t->mss_user && mss > t->mss_user)
 		mss = t->mss_user;
+	demi_tcp_forget(t);
 	/* RFC 6691: both maxima are without options */
 	if (t->ts_ok)
 		mss -= mss > DEMI_TCP_TS_LEN ? DEMI_TCP_TS_LEN : 0;

@@ -17,6 +17,10 @@ static struct demi_tcp_rec *rec_alloc(struct demi_inet *in)
 
 static void rec_free(struct demi_inet *in, struct demi_tcp_rec *rec)
 {
+	if (rec->flags & DEMI_TCP_REC_SMALL) {
+		demi_tcp_small_put(in, (struct demi_tcp_small *)rec, DEMI_TCP_SMALL_REC);
+		return;
+	}
 	if (in->tcp->rec_cached >= DEMI_TCP_REC_CACHE) {
 		free(rec);
 		return;
@@ -117,6 +121,7 @@ struct demi_tcp_rec *demi_tcp_rec_split(struct demi_tcp *t, struct demi_tcp_rec 
 	if (!second)
 		return NULL;
 	*second = *rec;
+	second->flags &= ~(uint32_t)DEMI_TCP_REC_SMALL;
 	second->seq = rec->end = at;
 	rec->flags &= ~(uint32_t)DEMI_TCP_REC_FIN;
 	second->prev = rec;

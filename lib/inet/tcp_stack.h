@@ -56,35 +56,6 @@ struct demi_tcp_stack {
 #define DEMI_TCP_CHUNK_CACHE 64
 #define DEMI_TCP_REC_CACHE 256
 
-/* Out of the cache, for @len copied bytes. */
-static inline void demi_tcp_chunk_init_pooled(struct demi_tcp_chunk *c, uint32_t seq, uint32_t len)
-{
-	c->next = NULL;
-	c->base = c->room;
-	c->op = NULL;
-	c->seq = seq;
-	c->len = len;
-	c->cap = DEMI_TCP_CHUNK_ROOM;
-	c->refs = 0;
-	c->gone = false;
-}
-
-/* There is one chunk, which nobody refers to: into the cache. False: it is not so. */
-static inline bool demi_tcp_chunk_give_back(struct demi_tcp *t)
-{
-	struct demi_tcp_stack *ts = t->s.in->tcp;
-	struct demi_tcp_chunk *c = t->snd_head;
-
-	if (__builtin_expect(!c || c->next || c->refs || c->op || !c->pooled, 0) ||
-	    ts->chunk_cached >= DEMI_TCP_CHUNK_CACHE)
-		return false;
-	c->next = ts->chunk_cache;
-	ts->chunk_cache = c;
-	ts->chunk_cached++;
-	t->snd_head = t->snd_tail = t->snd_cur = NULL;
-	return true;
-}
-
 /* In-order data was taken. RFC 1122 4.2.3.2: every second full segment at once, all else within the delay. */
 static inline void demi_tcp_ack_data(struct demi_tcp *t)
 {

@@ -8,14 +8,11 @@
 
 #include <string.h>
 
-/* One object for any datagram of an Ethernet frame. */
-#define USUAL_SIZE 2048
-#define USUAL_ROOM (USUAL_SIZE - sizeof(struct demi_inet_tx))
 #define CACHE_MAX 64
 
 static void all_add(struct demi_inet *in, struct demi_inet_tx *tx)
 {
-	tx->flying = false;
+	tx->flying = tx->out = false;
 	tx->all_prev = NULL;
 	tx->all_next = in->tx_all;
 	if (tx->all_next)
@@ -48,14 +45,14 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 	uint32_t head = in->dev->tx_headroom_bytes, room = head + hdr + copied;
 	struct demi_inet_tx *tx;
 
-	if (room <= USUAL_ROOM && in->tx_cache) {
+	if (room <= DEMI_INET_TX_ROOM && in->tx_cache) {
 		tx = in->tx_cache;
 		in->tx_cache = tx->next;
 		in->tx_cached--;
 	} else {
-		bool usual = room <= USUAL_ROOM;
+		bool usual = room <= DEMI_INET_TX_ROOM;
 
-		tx = in->dev->ops->buf_alloc(in->dev, usual ? USUAL_SIZE : (uint32_t)sizeof(*tx) + room);
+		tx = in->dev->ops->buf_alloc(in->dev, usual ? DEMI_INET_TX_SIZE : (uint32_t)sizeof(*tx) + room);
 		if (!tx)
 			return NULL;
 		tx->usual = usual;
@@ -64,6 +61,7 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 	tx->op = NULL;
 	tx->version = 0;
 	tx->plain = false;
+	tx->kept = 0;
 	tx->lent = 0;
 	tx->tcp = false;
 	tx->segs = 1;
@@ -254,8 +252,10 @@ void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint
 		if (__builtin_expect(tx->plain && !done[i].err, 1) && in->tx_cached < CACHE_MAX &&
 		    __builtin_expect(!tx->s->q.closed && !(tx->tcp && DEMI_TCP(tx->s)->dead), 1)) {
 			tx->s->inflight--;
-			tx->flying = false;
+			tx->flying = tx->out = false;
 			in->flying--;
+			if (tx->kept)
+				continue;
 			tx->next = in->tx_cache;
 			in->tx_cache = tx;
 			in->tx_cached++;

@@ -27,14 +27,18 @@ struct demi_inet_tx {
 	uint8_t segs;
 	bool usual; /* of the usual size */
 	bool flying;
+	bool out; /* tcp_fast.c has made it, and it is queued or flying */
 	bool plain; /* fast.c or tcp_fast.c has made it: nobody waits for its end */
-	uint64_t version; /* of the headers that are in it; 0: none in particular; DEMI_INET_TX_TCP */
+	uint8_t kept; /* enum demi_tcp_small_parts: it stays when it has landed */
+	uint64_t version; /* of the headers that are in it; 0: none in particular */
 	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */
 };
 
-#define DEMI_INET_TX_TCP UINT64_MAX /* tcp_fast.c has made it, and its entry needs no more than a length */
+/* One object for any datagram of an Ethernet frame. */
+#define DEMI_INET_TX_SIZE 2048
+#define DEMI_INET_TX_ROOM (DEMI_INET_TX_SIZE - sizeof(struct demi_inet_tx))
 
 /* With room for @hdr bytes of headers and @copied bytes of payload; or NULL. pkt[0] is at the headers. */
 struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied);
