@@ -230,7 +230,7 @@ int demi_pop_op(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
 	return leave_started(ctx, op, qt_out, q->ops->pop(q, op, max_bytes));
 }
 
-/* The gate was not open, or the descriptor names nothing: by an operation, then, if at all. */
+/* The gate was not open, or the descriptor names nothing. While the context is armed only demi_leave() ends a call. */
 static __attribute__((noinline)) int push_slow(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
 					       const struct sockaddr *to, socklen_t tolen, bool entered)
 {
@@ -241,7 +241,11 @@ static __attribute__((noinline)) int push_slow(demi_qtoken_t *qt_out, int qd, co
 	if (err)
 		return err;
 	q = demi_queue_find(&ctx->queues, qd);
-	return q ? demi_push_op(qt_out, q, sga, to, tolen) : demi_leave(ctx, -EBADF);
+	if (!q)
+		return demi_leave(ctx, -EBADF);
+	if (ctx->armed)
+		return demi_push_op(qt_out, q, sga, to, tolen);
+	return to ? q->ops->pushto_now(qt_out, q, sga, to, tolen) : q->ops->push_now(qt_out, q, sga);
 }
 
 static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, size_t size, bool entered)
@@ -253,7 +257,9 @@ static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, siz
 	if (err)
 		return err;
 	q = demi_queue_find(&ctx->queues, qd);
-	return q ? demi_pop_op(qt_out, q, size) : demi_leave(ctx, -EBADF);
+	if (!q)
+		return demi_leave(ctx, -EBADF);
+	return ctx->armed ? demi_pop_op(qt_out, q, size) : q->ops->pop_now(qt_out, q, size);
 }
 
 DEMI_PUBLIC int demi_push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga)

@@ -2,7 +2,7 @@
 #ifndef DEMI_CORE_POLL_H
 #define DEMI_CORE_POLL_H
 
-/* One round over everything that can complete operations, in line for the loop that spins. */
+/* One round over everything that can complete operations or has put something off, in line for the hot paths. */
 
 #include "core/ctx.h"
 
@@ -10,6 +10,15 @@
 static inline uint64_t demi_ctx_poll_ns(struct demi_ctx *ctx)
 {
 	return ctx->entry_poll == ctx->count.polls ? ctx->entry_ns : demi_clock_ns(&ctx->clock);
+}
+
+static inline void demi_ctx_flush_inline(struct demi_ctx *ctx)
+{
+	ctx->flush_wanted = false;
+	for (struct demi_backend **b = ctx->backends; *b; b++) {
+		if ((*b)->ops->flush)
+			(*b)->ops->flush(*b);
+	}
 }
 
 static inline void demi_ctx_poll_inline(struct demi_ctx *ctx)

@@ -16,13 +16,7 @@
 
 void demi_ctx_flush(struct demi_ctx *ctx)
 {
-	ctx->flush_wanted = false;
-	for (unsigned int i = 0; i < ctx->nbackends; i++) {
-		struct demi_backend *b = ctx->backends[i];
-
-		if (b->ops->flush)
-			b->ops->flush(b);
-	}
+	demi_ctx_flush_inline(ctx);
 }
 
 void demi_ctx_poll(struct demi_ctx *ctx)

@@ -106,8 +106,8 @@ static __attribute__((noinline)) int instant_rest(struct demi_ctx *ctx)
 	if (!ctx->poll_in)
 		demi_wait_turn(ctx);
 	else if (demi_op_ring_empty(&ctx->ready))
-		demi_ctx_flush(ctx);
-	return demi_leave(ctx, 0);
+		demi_ctx_flush_inline(ctx);
+	return demi_leave_open(ctx);
 }
 
 /* The gate is shut: by this call, unless demi_enter_slow() says otherwise. */
@@ -134,15 +134,17 @@ static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_q
 	return wait_slow(ctx, qr_out, op, timeout);
 }
 
-/* For a pop that has begun to wait: the first poll, and its result without an operation if that is all there is. */
+/*
+ * For a pop that has begun to wait: the first poll, and its result without an operation if that is all there is. There
+ * is no other operation, so none can have been posted.
+ */
 static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qtoken_t qt,
 						const struct timespec *timeout, struct demi_ctx *ctx)
 {
 	struct demi_backend *b = ctx->backends[0];
 
 	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || ctx->flush_wanted ||
-			  ctx->timers.count || ctx->nbackends != 1 ||
-			  atomic_load_explicit(&ctx->inbox, memory_order_relaxed)))
+			  ctx->timers.count || ctx->nbackends != 1))
 		return wait_entered(qr_out, qt, timeout, ctx);
 	ctx->gate = DEMI_GATE_BUSY;
 	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))

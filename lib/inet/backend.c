@@ -122,31 +122,42 @@ static __attribute__((noinline)) void routes_changed(struct demi_inet_backend *i
 	demi_inet_routes_changed(&ib->in);
 }
 
+static __attribute__((noinline)) void take_back(struct demi_inet_backend *ib)
+{
+	demi_await_settle(ib->b.ctx);
+	if (!ib->in.dead)
+		reap(ib);
+}
+
+/* From the first packet on that is not what fast.h expects. */
+static __attribute__((noinline)) void input(struct demi_inet_backend *ib, struct demi_pkt *pkts, int n)
+{
+	demi_await_settle(ib->b.ctx);
+	demi_inet_input(&ib->in, pkts, (uint32_t)n);
+	give_back(ib);
+}
+
 /* Receive a burst; take back what has left. */
-static inline void poll_device(struct demi_inet_backend *ib)
+static inline __attribute__((always_inline)) void poll_device(struct demi_inet_backend *ib)
 {
 	struct demi_inet *in = &ib->in;
 	struct demi_pkt pkts[DEMI_INET_BURST];
 	int n = in->dev->ops->rx(in->dev, pkts, DEMI_INET_BURST);
 
-	if (__builtin_expect(n < 0, 0)) {
+	if (demi_unlikely(n < 0)) {
 		gone(ib, n);
 		return;
 	}
 	for (int i = 0; i < n; i++) {
 		if (demi_likely(demi_inet_fast_input(in, &pkts[i])))
 			continue;
-		demi_await_settle(in->ctx);
-		demi_inet_input(in, pkts + i, (uint32_t)(n - i));
-		give_back(ib);
+		input(ib, pkts + i, n - i);
 		break;
 	}
 	if (demi_unlikely(ib->dev_route_gen != in->dev->route_gen))
 		routes_changed(ib);
-	if (in->flying && (!n || in->flying >= REAP_AT || in->awaited || in->draining) && !in->dead) {
-		demi_await_settle(in->ctx);
-		reap(ib);
-	}
+	if (in->flying && demi_unlikely(!n || in->flying >= REAP_AT || in->awaited || in->draining))
+		take_back(ib);
 }
 
 /* The device's; 0 becomes never. */
@@ -157,18 +168,28 @@ static inline uint64_t device_deadline(const struct demi_inet_backend *ib)
 
 static inline uint64_t next_deadline(const struct demi_inet_backend *ib)
 {
-	uint64_t stack_ns = demi_inet_deadline(&ib->in), dev_ns = device_deadline(ib);
+	uint64_t stack_ns = demi_tcp_deadline(&ib->in), dev_ns = device_deadline(ib);
 
 	return dev_ns < stack_ns ? dev_ns : stack_ns;
+}
+
+static __attribute__((noinline)) void run_due(struct demi_inet_backend *ib, uint64_t dev_ns)
+{
+	struct demi_inet *in = &ib->in;
+
+	demi_await_settle(ib->b.ctx);
+	if (dev_ns <= in->now_ns)
+		in->dev->ops->run(in->dev, in->now_ns);
+	if (demi_inet_deadline(in) <= in->now_ns)
+		demi_inet_run(in);
 }
 
 /* The stack's timers and the device's, in turn with everything else. */
 static inline void look_at_clock(struct demi_inet_backend *ib)
 {
-	uint64_t stack_ns = demi_inet_deadline(&ib->in), dev_ns = device_deadline(ib);
+	uint64_t stack_ns = demi_tcp_deadline(&ib->in), dev_ns = device_deadline(ib), now_ns;
 	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
 	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
-	uint64_t now_ns;
 
 	if ((stack_ns & dev_ns) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
 		return;
@@ -177,13 +198,8 @@ static inline void look_at_clock(struct demi_inet_backend *ib)
 	if (now_ns > ib->in.now_ns)
 		ib->in.now_ns = now_ns;
 	ib->in.timed = true;
-	if ((dev_ns < stack_ns ? dev_ns : stack_ns) > ib->in.now_ns)
-		return;
-	demi_await_settle(ib->b.ctx);
-	if (dev_ns <= ib->in.now_ns)
-		ib->in.dev->ops->run(ib->in.dev, ib->in.now_ns);
-	if (stack_ns <= ib->in.now_ns)
-		demi_inet_run(&ib->in);
+	if (demi_unlikely(dev_ns <= ib->in.now_ns || stack_ns <= ib->in.now_ns))
+		run_due(ib, dev_ns);
 }
 
 /*

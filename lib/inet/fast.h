@@ -61,8 +61,8 @@ static inline void demi_fast_pop_done(struct demi_ctx *ctx, struct demi_op_list 
  * Assumes: UDP with a checksum and at least one byte; to a socket of AF_INET on which a pop waits that takes so many
  * bytes. RFC 768. The IPv4 header, whose @total bytes have arrived, has been checked.
  */
-static inline bool demi_udp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_t total,
-				       struct demi_udp *u)
+static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct demi_inet *in, const struct demi_pkt *p,
+								      uint32_t total, struct demi_udp *u)
 {
 	uint8_t *d = p->data;
 	uint64_t addrs = demi_load64(d + 12), sum;
@@ -90,7 +90,7 @@ static inline bool demi_udp_fast_input(struct demi_inet *in, const struct demi_p
  * Assumes: one segment, not put together from several; IPv4 without options, whole; from and to where the last one of
  * its kind came from and went to. RFC 791 3.1.
  */
-static inline bool demi_inet_fast_input(struct demi_inet *in, const struct demi_pkt *p)
+static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct demi_inet *in, const struct demi_pkt *p)
 {
 	const uint8_t *d = p->data;
 	const struct demi_inet_hint *h;
@@ -105,24 +105,29 @@ static inline bool demi_inet_fast_input(struct demi_inet *in, const struct demi_
 	total = ntohs((uint16_t)(w0 >> 16));
 	h = demi_inet_hint(in, addrs, ports);
 	if (demi_unlikely((w0 & DEMI_FAST_MASK) != DEMI_FAST_PLAIN || total > p->len || h->addrs != addrs ||
-			  h->ports != ports || h->proto != d[9] || !h->s))
+			  h->ports != ports || h->proto != d[9]))
 		return false;
 	sum = demi_cksum_wrap(demi_cksum_wrap(w0, demi_load64(d + 8)), demi_load32(d + 16));
 	if (demi_unlikely(!demi_cksum_wrapped_ok(sum)))
 		return false;
-	return h->proto == IPPROTO_UDP ? demi_udp_fast_input(in, p, total, DEMI_UDP(h->s))
-				       : demi_tcp_fast_input(in, p, total, (struct demi_tcp *)h->s);
+	if (h->proto == IPPROTO_UDP)
+		return demi_udp_fast_input(in, p, total, DEMI_UDP(h->s));
+	if (demi_likely(h->proto == IPPROTO_TCP))
+		return demi_tcp_fast_input(in, p, total, (struct demi_tcp *)h->s);
+	return false; /* a hint that says nothing */
 }
 
 /* Copy the payload behind the headers; its sum. */
 static inline uint64_t demi_fast_copy(uint8_t *to, const uint8_t *from, uint32_t len)
 {
+	const uint8_t *end = from + (len & ~31U);
 	uint64_t sum = 0;
 
-	for (; len >= 32; to += 32, from += 32, len -= 32) {
+	for (; from != end; to += 32, from += 32) {
 		memcpy(to, from, 32);
 		sum = demi_cksum_wrap32(sum, to);
 	}
+	len &= 31;
 	if (len) {
 		memcpy(to, from, len);
 		sum = demi_cksum_words(sum, to, len);

@@ -58,7 +58,7 @@ static inline bool acked_all(struct demi_tcp *t, uint32_t ack)
 			  ack != t->snd_end || t->cwnd_limited || t->s.shut_wr))
 		return false;
 	rtt_ns = in->now_ns - rec->sent_ns;
-	rtt_us = (uint32_t)(rtt_ns / 1000);
+	rtt_us = rtt_ns < DEMI_TCP_RTO_MAX_US * 1000ULL ? (uint32_t)(rtt_ns / 1000) : DEMI_TCP_RTO_MAX_US;
 	/* RFC 8985 6.2, steps 1 to 3, of the newest of all */
 	if (rtt_us < t->min_rtt_us)
 		t->min_rtt_us = rtt_us;
@@ -78,7 +78,7 @@ static inline bool acked_all(struct demi_tcp *t, uint32_t ack)
 	t->soft_err = 0;
 	t->stuck_ns = 0;
 	t->xmit = DEMI_TCP_XMIT_NONE;
-	demi_tcp_rtt_sample(t, rtt_ns + 1);
+	demi_tcp_rtt_us(t, rtt_us + !rtt_us);
 	return true;
 }
 

@@ -282,13 +282,3 @@ void demi_tcp_run(struct demi_inet *in)
 		demi_tcp_output(t);
 	}
 }
-
-uint64_t demi_tcp_deadline(const struct demi_inet *in)
-{
-	const struct demi_tcp_stack *ts = in->tcp;
-	uint64_t ns = demi_timers_next(&ts->timers);
-
-	if (ts->delack.next != &ts->delack && demi_tcp_of_delack(ts->delack.next)->delack_ns < ns)
-		ns = demi_tcp_of_delack(ts->delack.next)->delack_ns;
-	return ns;
-}

@@ -75,9 +75,6 @@ void demi_tcp_device_gone(struct demi_inet *in, int err);
 
 /* The time is in->now_ns: timers that are due, acknowledgements that are, and everything there is to send. */
 void demi_tcp_run(struct demi_inet *in);
-/* When it must be called; UINT64_MAX: only after the next packet or call. */
-uint64_t demi_tcp_deadline(const struct demi_inet *in);
-
 static inline bool demi_tcp_wants_run(const struct demi_inet *in)
 {
 	return in->tcp->out.next != &in->tcp->out;
@@ -97,6 +94,36 @@ static inline struct demi_tcp *demi_tcp_of_out(struct demi_inet_link *l)
 static inline struct demi_tcp *demi_tcp_of_delack(struct demi_inet_link *l)
 {
 	return (struct demi_tcp *)((char *)l - offsetof(struct demi_tcp, delack));
+}
+
+/* RFC 6298 2, of a round trip of at least a microsecond and at most DEMI_TCP_RTO_MAX_US. */
+static inline void demi_tcp_rtt_us(struct demi_tcp *t, uint32_t rtt_us)
+{
+	uint32_t var, rto_us;
+
+	if (!t->srtt_us) { /* (2.2) */
+		t->srtt_us = rtt_us << 3;
+		t->rttvar_us = rtt_us << 1;
+	} else { /* (2.3) */
+		var = t->srtt_us >> 3 > rtt_us ? (t->srtt_us >> 3) - rtt_us : rtt_us - (t->srtt_us >> 3);
+		t->rttvar_us += var - (t->rttvar_us >> 2);
+		t->srtt_us += rtt_us - (t->srtt_us >> 3);
+	}
+	rto_us = (t->srtt_us >> 3) + (t->rttvar_us > 1000 ? t->rttvar_us : 1000);
+	if (rto_us < t->rto_min_us) /* (2.4) */
+		rto_us = t->rto_min_us;
+	t->rto_us = rto_us > DEMI_TCP_RTO_MAX_US ? DEMI_TCP_RTO_MAX_US : rto_us;
+}
+
+/* When demi_tcp_run() must be called; UINT64_MAX: only after the next packet or call. */
+static inline uint64_t demi_tcp_deadline(const struct demi_inet *in)
+{
+	const struct demi_tcp_stack *ts = in->tcp;
+	uint64_t ns = demi_timers_next(&ts->timers);
+
+	if (ts->delack.next != &ts->delack && demi_tcp_of_delack(ts->delack.next)->delack_ns < ns)
+		ns = demi_tcp_of_delack(ts->delack.next)->delack_ns;
+	return ns;
 }
 
 #endif /* DEMI_INET_TCP_STACK_H */

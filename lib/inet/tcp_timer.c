@@ -9,23 +9,8 @@
 void demi_tcp_rtt_sample(struct demi_tcp *t, uint64_t rtt_ns)
 {
 	uint32_t rtt_us = rtt_ns / 1000 > DEMI_TCP_RTO_MAX_US ? DEMI_TCP_RTO_MAX_US : (uint32_t)(rtt_ns / 1000);
-	uint32_t var;
 
-	if (!rtt_us)
-		rtt_us = 1;
-	if (!t->srtt_us) { /* (2.2) */
-		t->srtt_us = rtt_us << 3;
-		t->rttvar_us = rtt_us << 1;
-	} else { /* (2.3) */
-		var = t->srtt_us >> 3 > rtt_us ? (t->srtt_us >> 3) - rtt_us : rtt_us - (t->srtt_us >> 3);
-		t->rttvar_us += var - (t->rttvar_us >> 2);
-		t->srtt_us += rtt_us - (t->srtt_us >> 3);
-	}
-	t->rto_us = (t->srtt_us >> 3) + (t->rttvar_us > 1000 ? t->rttvar_us : 1000);
-	if (t->rto_us < t->rto_min_us) /* (2.4) */
-		t->rto_us = t->rto_min_us;
-	if (t->rto_us > DEMI_TCP_RTO_MAX_US)
-		t->rto_us = DEMI_TCP_RTO_MAX_US;
+	demi_tcp_rtt_us(t, rtt_us ? rtt_us : 1);
 }
 
 static uint64_t rto_ns(const struct demi_tcp *t)

@@ -5,6 +5,7 @@
  *
  *	udp-echo	receive 64 bytes, pop, wait, push to where they came from, wait, free
  *	udp-in		receive 64 bytes, pop, wait, free
+ *	udp-burst	the same as udp-echo with BURST requests under way all the time, all taken by one wait
  *	tcp-echo	the same on an established connection
  *	tcp-in
  */
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #define PORT 7
+#define BURST 32
 
 static int udp_echo(int qd, uint64_t n)
 {
@@ -84,7 +86,35 @@ static int in(int qd, uint64_t n)
 	return ret;
 }
 
-static struct memdev *start(void)
+static int udp_burst(int qd, uint64_t n)
+{
+	static bool popping;
+	demi_qresult_t qrs[2 * BURST];
+	demi_qtoken_t qt;
+	int got, ret = 0;
+
+	for (int i = 0; i < BURST && !popping && !ret; i++)
+		ret = demi_pop(&qt, qd);
+	popping = true;
+	for (uint64_t left = n * BURST; left && !ret;) {
+		ret = demi_wait_next_n(qrs, 2 * BURST, &got, NULL);
+		for (int i = 0; i < got && !ret; i++) {
+			demi_sgarray_t *sga = &qrs[i].qr_value.sga;
+
+			if (qrs[i].qr_opcode != DEMI_OPC_POP)
+				continue;
+			left--;
+			ret = demi_pushto(&qt, qd, sga, (struct sockaddr *)&sga->sga_addr, sizeof(sga->sga_addr));
+			if (!ret)
+				ret = demi_sgafree(sga);
+			if (!ret)
+				ret = demi_pop(&qt, qd);
+		}
+	}
+	return ret;
+}
+
+static struct memdev *start(uint32_t burst)
 {
 	struct demi_ctx *ctx;
 	struct memdev *m;
@@ -93,7 +123,7 @@ static struct memdev *start(void)
 	if (demi_init(NULL))
 		return NULL;
 	ctx = demi_ctx_self;
-	m = memdev_new(ctx);
+	m = memdev_new(ctx, burst);
 	if (!m || demi_inet_create(ctx, &m->d, &ctx->main_backend))
 		return NULL;
 	ctx->backends[ctx->nbackends++] = ctx->main_backend;
@@ -113,7 +143,8 @@ static int open_udp(struct memdev *m, int *qd, bool always)
 {
 	int ret = open_port(qd, SOCK_DGRAM);
 
-	peer_udp(m, always);
+	for (uint32_t i = 0; i < m->burst; i++)
+		peer_udp(m, always);
 	return ret;
 }
 
@@ -144,11 +175,13 @@ static const struct bench {
 	int (*open)(struct memdev *m, int *qd, bool always);
 	int (*round)(int qd, uint64_t n);
 	bool (*answered)(const struct memdev *m); /* NULL: the peer sends all the time */
+	uint32_t burst; /* requests under way */
 } benches[] = {
-	{ "udp-echo", open_udp, udp_echo, peer_udp_answered },
-	{ "udp-in", open_udp, in, NULL },
-	{ "tcp-echo", open_tcp, tcp_echo, peer_tcp_answered },
-	{ "tcp-in", open_tcp, in, NULL },
+	{ "udp-echo", open_udp, udp_echo, peer_udp_answered, 1 },
+	{ "udp-in", open_udp, in, NULL, 1 },
+	{ "udp-burst", open_udp, udp_burst, peer_udp_answered, BURST },
+	{ "tcp-echo", open_tcp, tcp_echo, peer_tcp_answered, 1 },
+	{ "tcp-in", open_tcp, in, NULL, 1 },
 };
 
 static const struct bench *bench_of(const char *name)
@@ -167,8 +200,8 @@ int main(int argc, char **argv)
 	int qd, ret;
 
 	if (!b)
-		errx(64, "usage: demi-bench-inet udp-echo|udp-in|tcp-echo|tcp-in N");
-	m = start();
+		errx(64, "usage: demi-bench-inet udp-echo|udp-in|udp-burst|tcp-echo|tcp-in N");
+	m = start(b->burst);
 	if (!m)
 		errx(1, "cannot start the stack");
 	ret = b->open(m, &qd, !b->answered);

@@ -40,6 +40,17 @@ static int mem_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 	return 1;
 }
 
+static int mem_rx_burst(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
+{
+	uint32_t n = 0;
+
+	if (max > memdev_of(d)->burst)
+		max = memdev_of(d)->burst;
+	while (n < max && mem_rx(d, pkts + n, 1))
+		n++;
+	return (int)n;
+}
+
 static int mem_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n)
 {
 	struct memdev *m = memdev_of(d);
@@ -128,13 +139,16 @@ static struct demi_pktdev_ops ops = {
 	.destroy = mem_destroy,
 };
 
-struct memdev *memdev_new(struct demi_ctx *ctx)
+struct memdev *memdev_new(struct demi_ctx *ctx, uint32_t burst)
 {
 	struct memdev *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return NULL;
+	if (burst > 1)
+		ops.rx = mem_rx_burst;
 	demi_pktdev_ops_fill(&ops);
+	m->burst = burst;
 	m->d.ops = &ops;
 	m->d.ctx = ctx;
 	m->d.caps = DEMI_PKTDEV_C_L3;

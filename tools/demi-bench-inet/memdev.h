@@ -22,6 +22,7 @@ struct memdev {
 	uint32_t tx_own, tx_done, doorbell;
 	void *posted[MEMDEV_SLOTS];
 	struct demi_pkt tx[MEMDEV_SLOTS];
+	uint32_t burst; /* packets that are handed over at once, at most */
 	bool always; /* the peer sends whenever it can; else when it gets something */
 	void (*reached)(struct memdev *m,
 			const struct demi_pkt *e); /* the peer gets a packet. NULL: it does not care */
@@ -32,8 +33,11 @@ struct memdev {
 	uint8_t packet[MEMDEV_PACKET]; /* what the peer sends */
 };
 
-/* On which the peer has nothing to send yet: packet_len is 0. NULL without memory. */
-struct memdev *memdev_new(struct demi_ctx *ctx);
+/*
+ * On which the peer has nothing to send yet: packet_len is 0. @burst: see there; with 1 nothing shares what a round
+ * costs. NULL without memory.
+ */
+struct memdev *memdev_new(struct demi_ctx *ctx, uint32_t burst);
 
 static inline const struct demi_pkt *memdev_last_sent(const struct memdev *m)
 {
