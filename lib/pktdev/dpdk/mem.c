@@ -63,6 +63,8 @@ static int dma_add(struct demi_heap_hook *h, void *base, size_t len)
 {
 	struct rte_device *dev = device_of(of_hook(h));
 
+	/* EAL maps only what it knows, and it is not said which hook is called first */
+	extern_add(NULL, base, len);
 	if (dev && !rte_dev_dma_map(dev, base, (uintptr_t)base, len))
 		return 0;
 	demi_dpdk_log(DEMI_LOG_INFO, "%zu KiB of the heap cannot be mapped for port %u: %s", len >> 10,
