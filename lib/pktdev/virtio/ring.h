@@ -31,6 +31,8 @@ struct demi_vring {
 	uint16_t next; /* of avail: the entry to be written */
 	uint16_t published; /* avail->idx as the device knows it */
 	uint16_t seen; /* of used */
+	uint16_t quiet_at; /* used_event while quiet */
+	bool quiet; /* no interrupts are asked for */
 	bool event_idx;
 };
 
@@ -96,11 +98,21 @@ static inline struct vring_used_elem demi_vring_take(struct demi_vring *r)
 	return (struct vring_used_elem){ .id = e->id, .len = e->len };
 }
 
-/* No interrupts: the entry before the next one was used long ago. To be renewed before 65,535 more were used. */
+/*
+ * No interrupts: the entry half of all indices ahead is far from what the device uses now. An entry just taken would
+ * not do: the device may be about to decide whether to tell of that one. To be renewed as the ring goes on, which is a
+ * store once in a while.
+ */
 static inline void demi_vring_quiet(struct demi_vring *r)
 {
+	uint16_t far = (uint16_t)(r->seen + 0x8000);
+
+	if (r->quiet && (!r->event_idx || (uint16_t)(far - r->quiet_at) < 0x4000))
+		return;
+	r->quiet = true;
+	r->quiet_at = far;
 	if (r->event_idx)
-		__atomic_store_n(r->used_event, (uint16_t)(r->seen - 1), __ATOMIC_RELAXED);
+		__atomic_store_n(r->used_event, far, __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(&r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);
 }
@@ -108,6 +120,7 @@ static inline void demi_vring_quiet(struct demi_vring *r)
 /* An interrupt when the next entry is used. A full barrier and a last look follow. */
 static inline void demi_vring_arm(struct demi_vring *r)
 {
+	r->quiet = false;
 	if (r->event_idx)
 		__atomic_store_n(r->used_event, r->seen, __ATOMIC_RELAXED);
 	else

@@ -39,6 +39,22 @@ static void publish(struct demi_virtio_dev *vd)
 		demi_vring_kick(&vd->rx);
 }
 
+/*
+ * As many again, registered and given back to the heap: a program that keeps for a while what it has received causes no
+ * system call for the buffers that take its place.
+ */
+static void make_spare(struct demi_virtio_dev *vd)
+{
+	void **objs = malloc(vd->rx.entries * sizeof(*objs));
+	uint16_t n = 0;
+
+	while (objs && n < vd->rx.entries && (objs[n] = buffer_get(vd)))
+		n++;
+	while (n)
+		demi_heap_free(objs[--n]);
+	free(objs);
+}
+
 int demi_virtio_rx_init(struct demi_virtio_dev *vd)
 {
 	uint16_t i;
@@ -59,6 +75,7 @@ int demi_virtio_rx_init(struct demi_virtio_dev *vd)
 		demi_virtio_rx_destroy(vd);
 		return -ENOMEM;
 	}
+	make_spare(vd);
 	demi_vring_quiet(&vd->rx);
 	publish(vd);
 	return 0;
