@@ -156,4 +156,50 @@ TEST_F(isolation, send_registered)
 	EXPECT_EQ(0, memcmp(got, SECRET, sizeof(SECRET)));
 }
 
+/* Frames come all the time into memory that is unregistered: from then on nothing does. */
+TEST_F(isolation, unregistered_in_flight)
+{
+	const uint16_t n = 16;
+	uint32_t region;
+	uint64_t iova;
+	pid_t noise;
+
+	sleep(LOG_PAUSE_S);
+	ASSERT_EQ(0, vt_register(self->v.fd, self->other, VT_BYTES, &region, &iova));
+	for (uint16_t i = 0; i < n; i++)
+		vt_post(&self->v.rx, i, iova + i * VT_BUFFER, VT_BUFFER, VRING_DESC_F_WRITE);
+	vt_kick(&self->v.rx);
+	noise = fork();
+	if (!noise) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			if (send(self->peer, "noise", 5, 0) != 5)
+				usleep(100);
+	}
+	for (int i = 0; i < 200; i++) {
+		uint16_t head;
+
+		ASSERT_TRUE(vt_sleep(&self->v, &self->v.rx, VT_PATIENCE_MS));
+		head = (uint16_t)vt_take(&self->v.rx).id;
+		ASSERT_GT(n, head);
+		vt_post(&self->v.rx, head, iova + head * VT_BUFFER, VT_BUFFER, VRING_DESC_F_WRITE);
+		vt_kick(&self->v.rx);
+	}
+	EXPECT_FALSE(untouched(self->other, VT_BYTES));
+	ASSERT_EQ(0, vt_unregister(self->v.fd, region));
+	memset(self->other, FILL, VT_BYTES);
+	EXPECT_TRUE(vt_log_says(self->log, "DMAR: [DMA Write", VT_PATIENCE_MS));
+	usleep(VT_QUIET_MS * 1000);
+	EXPECT_TRUE(untouched(self->other, VT_BYTES));
+	kill(noise, SIGKILL);
+	waitpid(noise, NULL, 0);
+	/* a new queue gets what comes, the rest of the noise first */
+	vt_queue_close(&self->v);
+	ASSERT_EQ(0, vt_queue(&self->v, 64));
+	vt_post_buffers(&self->v, 4);
+	ASSERT_EQ(5, send(self->peer, "noise", 5, 0));
+	EXPECT_TRUE(vt_sleep(&self->v, &self->v.rx, VT_PATIENCE_MS));
+	EXPECT_NE(NULL, memmem(self->v.mem, 4 * VT_BUFFER, "noise", 5));
+}
+
 TEST_HARNESS_MAIN

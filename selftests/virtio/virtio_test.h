@@ -190,8 +190,8 @@ static VT_UNUSED void vt_queue_close(struct vt *v)
 	close(v->queue_fd);
 }
 
-/* An owner with a queue and VT_BYTES registered, of which nothing is posted. */
-static VT_UNUSED int vt_open(struct vt *v)
+/* An owner with a queue and VT_BYTES registered at @at, of which nothing is posted. */
+static VT_UNUSED int vt_open_at(struct vt *v, uint64_t at)
 {
 	int err;
 
@@ -205,11 +205,16 @@ static VT_UNUSED int vt_open(struct vt *v)
 	err = vt_bind(v->fd, v->device, 0);
 	if (err)
 		return err;
-	v->mem = vt_memory(VT_AREA, VT_BYTES);
+	v->mem = vt_memory(at, VT_BYTES);
 	if (!v->mem)
 		return -ENOMEM;
 	err = vt_register(v->fd, v->mem, VT_BYTES, &v->region, &v->iova);
 	return err ? err : vt_queue(v, 64);
+}
+
+static VT_UNUSED int vt_open(struct vt *v)
+{
+	return vt_open_at(v, VT_AREA);
 }
 
 static VT_UNUSED void vt_close(struct vt *v)
