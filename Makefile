@@ -37,16 +37,17 @@ check:
 # The module's tests are first: they take longest.
 T_KMOD := $(if $(T),$(wildcard $(addprefix selftests/kmod/$(notdir $(T)),.c .sh)))
 T_VIRTIO := $(if $(T),$(wildcard $(addprefix selftests/virtio/$(notdir $(T)),.c .sh)))
+T_NVME := $(if $(T),$(wildcard $(addprefix selftests/nvme/$(notdir $(T)),.c .sh)))
 T_FUZZ := $(if $(T),$(wildcard selftests/fuzz/$(notdir $(T)).c))
-KMOD_SETS := kmod-6.1 kmod-6.12 virtio-6.1 virtio-6.12
-T_SET = $(if $(T_KMOD),kmod-6.1,$(if $(T_VIRTIO),virtio-6.1,$(if $(T_FUZZ),fuzz,native)))
+KMOD_SETS := kmod-6.1 kmod-6.12 virtio-6.1 virtio-6.12 nvme-6.1 nvme-6.12
+T_SET = $(if $(T_KMOD),kmod-6.1,$(if $(T_VIRTIO),virtio-6.1,$(if $(T_NVME),nvme-6.1,$(if $(T_FUZZ),fuzz,native))))
 SETS ?= $(if $(T),$(T_SET),$(KMOD_SETS) native asan fuzz tsan valgrind)
 BUILD_native := $(BUILD)
 BUILD_valgrind := $(BUILD)
 BUILD_fuzz := $(BUILD)
 BUILD_asan := $(BUILD)/address-undefined
 BUILD_tsan := $(BUILD)/thread
-$(foreach s,$(filter kmod-% virtio-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
+$(foreach s,$(filter kmod-% virtio-% nvme-%,$(SETS)),$(eval BUILD_$(s) := $(BUILD)))
 
 check-build: $(if $(filter native valgrind,$(SETS)),all) $(filter-out check-build-native check-build-valgrind,$(SETS:%=check-build-%))
 	$(if $(filter native valgrind,$(SETS)),$(SUB) -C selftests)
@@ -69,6 +70,12 @@ check-build-virtio-%: check-build-virtio check-build-kmod-%
 
 check-build-virtio: tools check-build-kmod
 	$(SUB) -C selftests/virtio
+
+check-build-nvme-%: check-build-nvme check-build-kmod-%
+	@:
+
+check-build-nvme: tools check-build-kmod
+	$(SUB) -C selftests/nvme
 
 check-build-kmod: lib
 	$(SUB) -C selftests/kmod

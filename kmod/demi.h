@@ -5,6 +5,7 @@
  *	core/	contexts, queues and rings, regions, devices, filters, capture, the ioctl table
  *	netdev/	the device "host": reservations, flows, groups, receive, transmit, raw queues
  *	virtio/	demi_virtio.ko: virtio-net functions, whose own rings a process drives
+ *	nvme/	demi_nvme.ko: NVMe controllers, whose I/O queues a process drives
  *	mock/	devices for tests
  *	kunit/	tests of arithmetic, where the kernel has KUnit
  *	compat.h	every difference between the kernels of Documentation/kernels.rst
@@ -23,6 +24,7 @@
  *	demi_devices_lock	mutex		the list of devices, grants
  *	ctx->lock		mutex		the context's tables; what changes them holds it
  *	demi_vnet->lock		mutex		virtio/: a function and its queue
+ *	demi_nvme->lock		mutex		nvme/: a controller and its pairs of queues
  *	demi_net->lock		mutex		the namespace's queues, flows, groups; hooks
  *	rtnl, socket locks			taken by the kernel's functions that we call; rtnl
  *						also for the devices of raw queues

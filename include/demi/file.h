@@ -9,6 +9,11 @@
  * offsets that the library assigns, beginning at the end of the file when it is opened. When a push
  * failed, later ones fail with ECANCELED, so that there are no holes. pop reads up to 64 KiB,
  * demi_pop_n() up to what it is told; at the end of the file a pop gives one segment of length 0.
+ *
+ * "nvme:[FUNCTION][/NAMESPACE]" is no file but a namespace of an NVMe controller that the user was
+ * given: a block queue. All lengths and offsets are whole blocks (EINVAL). Pushes begin at 0, or at
+ * DEMI_SO_OFFSET; one beyond the end is ENOSPC. demi_truncate() deallocates what is behind. Only the
+ * last pop can be cancelled.
  */
 
 #include <demi/types.h>

@@ -2,7 +2,7 @@
 #ifndef DEMI_SOCKOPT_H
 #define DEMI_SOCKOPT_H
 
-/** The level of demi's own options in demi_setsockopt() and demi_getsockopt(); all are ints. */
+/** The level of demi's own options in demi_setsockopt() and demi_getsockopt(); all are ints but DEMI_SO_OFFSET. */
 #define DEMI_SOL 0x4445
 
 /**
@@ -20,5 +20,12 @@
 
 /** Bytes that a socket receives ahead of pops; default 64 KiB. */
 #define DEMI_SO_READAHEAD 4
+
+/**
+ * Of a block queue (demi_open("nvme:...")), uint64_t: where the next push goes, in bytes; default 0. A
+ * multiple of the block size. Setting it is EBUSY while pushes are pending; it ends the failed state
+ * that a failed push left.
+ */
+#define DEMI_SO_OFFSET 5
 
 #endif /* DEMI_SOCKOPT_H */

@@ -113,9 +113,12 @@ DEMI_PUBLIC int demi_open(int *qd_out, const char *path, int flags, mode_t mode)
 	b = ctx->main_backend;
 	if (!qd_out || !path)
 		return demi_leave(ctx, -EINVAL);
-	if (!b || !b->ops->open)
-		return demi_leave(ctx, -EOPNOTSUPP);
-	err = b->ops->open(b, path, flags, mode, &q);
+	if (!strncmp(path, "nvme:", 5))
+		err = demi_nvme_open(ctx, path + 5, flags, &q);
+	else if (b && b->ops->open)
+		err = b->ops->open(b, path, flags, mode, &q);
+	else
+		err = -EOPNOTSUPP;
 	if (!err)
 		*qd_out = q->qd;
 	return demi_leave(ctx, err);

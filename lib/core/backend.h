@@ -77,4 +77,7 @@ struct demi_backend {
 /* How a context gets its backends; -errno. demi_config says which. */
 int demi_uring_create(struct demi_ctx *ctx, struct demi_backend **out);
 
+/* What demi_open("nvme:@name") opens; whatever the context's backend is. */
+int demi_nvme_open(struct demi_ctx *ctx, const char *name, int flags, struct demi_queue **q_out);
+
 #endif /* DEMI_CORE_BACKEND_H */

@@ -3,6 +3,7 @@
 /* The layout of every struct of the interface, in 64 and in 32 bit: what is once published stays. */
 #include "kmod.h"
 
+#include <linux/demi_nvme.h>
 #include <linux/demi_virtio.h>
 #include <stddef.h>
 
@@ -55,6 +56,10 @@ LAYOUT(demi_virtio_queue, 256, tx, 32);
 LAYOUT(demi_virtio_queue, 256, mtu_bytes, 56);
 LAYOUT(demi_virtio_queue, 256, events, 128);
 LAYOUT(demi_virtio_queue, 256, seen, 192);
+LAYOUT(demi_nvme_namespace, 64, nguid, 24);
+LAYOUT(demi_nvme_queue, 320, serial, 64);
+LAYOUT(demi_nvme_queue, 320, events, 192);
+LAYOUT(demi_nvme_queue, 320, seen, 256);
 _Static_assert(DEMI_GET_INFO == 0xde00 && DEMI_REGION_REGISTER == 0xde20 && DEMI_QUEUE_CREATE == 0xde30 &&
 		       DEMI_QUEUE_LIST == 0xde34 && DEMI_PORT_RESERVE == 0xde40 && DEMI_GROUP_CREATE == 0xde50 &&
 		       DEMI_FILTER_ATTACH == 0xde60 && DEMI_CAPTURE == 0xde70,

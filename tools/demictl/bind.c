@@ -13,11 +13,19 @@
 #include <unistd.h>
 
 #define PCI "/sys/bus/pci"
-#define DRIVER "demi_virtio"
+#define VIRTIO "demi_virtio"
+#define NVME "demi_nvme"
+#define CLASS_NVME 0x010802
+
+/* Block devices of one controller that are looked at; no controller has that many. */
+#define DISKS_MAX 1024
 
 struct function {
 	const char *name; /* 0000:01:00.0 */
+	const char *ours; /* the driver that it gets */
 	char driver[64]; /* empty: none */
+	int *disks; /* its block devices, which nobody else can use while they are open */
+	size_t ndisks;
 };
 
 static int write_file(const char *path, const char *text)
@@ -40,6 +48,22 @@ static int write_function(const struct function *f, const char *attribute, const
 	return write_file(path, text);
 }
 
+static const char *driver_for(const struct function *f)
+{
+	char path[PATH_MAX];
+	unsigned int class = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/class", f->name);
+	file = fopen(path, "re");
+	if (file) {
+		if (fscanf(file, "%x", &class) != 1)
+			class = 0;
+		fclose(file);
+	}
+	return class == CLASS_NVME ? NVME : VIRTIO;
+}
+
 /* Who drives it now. -ENODEV: there is no such function. */
 static int look(struct function *f)
 {
@@ -55,11 +79,12 @@ static int look(struct function *f)
 	link[n > 0 ? n : 0] = 0;
 	base = strrchr(link, '/');
 	snprintf(f->driver, sizeof(f->driver), "%s", base ? base + 1 : "");
+	f->ours = driver_for(f);
 	return 0;
 }
 
 /* Its network interface, if that is up: somebody uses it. */
-static bool interface_up(const struct function *f, char name[IFNAMSIZ])
+static bool interface_up(const struct function *f, char *name)
 {
 	char pattern[PATH_MAX];
 	bool up = false;
@@ -82,6 +107,65 @@ static bool interface_up(const struct function *f, char name[IFNAMSIZ])
 	}
 	globfree(&found);
 	return up;
+}
+
+static void disks_close(struct function *f)
+{
+	for (size_t i = 0; i < f->ndisks; i++)
+		close(f->disks[i]);
+	free(f->disks);
+	f->disks = NULL;
+	f->ndisks = 0;
+}
+
+/*
+ * A path of a controller with several is hidden, nvme0c1n2 instead of nvme0n2, which is what there is in /dev. @name
+ * has room for a sysfs name.
+ */
+static void disk_name(char *name)
+{
+	char *c = strchr(name, 'c'), *n = c ? strchr(c, 'n') : NULL;
+
+	if (n)
+		memmove(c, n, strlen(n) + 1);
+}
+
+static int disk_open(struct function *f, const char *sysfs, char *name, size_t room)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(name, room, "%s", strrchr(sysfs, '/') + 1);
+	disk_name(name);
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	/* as mount(2) and others do it, who have to be alone; and so none of them comes now */
+	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	f->disks[f->ndisks++] = fd;
+	return 0;
+}
+
+/* Have all its block devices for ourselves. -EBUSY: one is mounted or held otherwise, @name. */
+static int disks_open(struct function *f, char *name, size_t room)
+{
+	char pattern[PATH_MAX];
+	glob_t found;
+	int ret = 0;
+	size_t i;
+
+	snprintf(pattern, sizeof(pattern), PCI "/devices/%s/nvme/nvme*/nvme*n*", f->name);
+	if (glob(pattern, 0, NULL, &found))
+		return 0;
+	f->disks = calloc(DISKS_MAX, sizeof(*f->disks));
+	if (!f->disks)
+		ret = -ENOMEM;
+	for (i = 0; i < found.gl_pathc && i < DISKS_MAX && !ret; i++)
+		ret = disk_open(f, found.gl_pathv[i], name, room);
+	globfree(&found);
+	if (ret)
+		disks_close(f);
+	return ret;
 }
 
 /* From the driver that it has to the one that it should have: @driver, or whoever takes it. */
@@ -110,20 +194,36 @@ static const char *hint_of(int err)
 	}
 }
 
+/* -ENOENT: our driver is not there. */
+static int driver_is_there(const struct function *f)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI "/drivers/%s", f->ours);
+	return access(path, F_OK) ? -ENOENT : 0;
+}
+
 static int take(struct ctl *c, struct function *f)
 {
-	char interface[IFNAMSIZ];
+	char user[NAME_MAX + 1] = "";
 	int ret;
 
-	if (!strcmp(f->driver, DRIVER))
+	if (!strcmp(f->driver, f->ours))
 		return 0;
-	if (access(PCI "/drivers/" DRIVER, F_OK))
-		return ctl_fail(c, -ENOENT, "as root, modprobe " DRIVER, "driver " DRIVER);
-	if (interface_up(f, interface))
+	if (driver_is_there(f))
+		return ctl_fail(c, -ENOENT,
+				!strcmp(f->ours, NVME) ? "as root, modprobe " NVME : "as root, modprobe " VIRTIO,
+				"driver %s", f->ours);
+	if (interface_up(f, user))
 		return ctl_fail(c, -EBUSY, "make sure that you do not need it, and: ip link set DEVICE down",
-				"%s is the interface %s, which is up", f->name, interface);
-	ret = change_driver(f, DRIVER);
-	if (!strcmp(f->driver, DRIVER))
+				"%s is the interface %s, which is up", f->name, user);
+	ret = disks_open(f, user, sizeof(user));
+	if (ret)
+		return ctl_fail(c, ret, ret == -EBUSY ? "unmount it, or end whoever holds it" : hint_of(ret),
+				"%s has the namespace %s", f->name, user);
+	ret = change_driver(f, f->ours);
+	disks_close(f);
+	if (!strcmp(f->driver, f->ours))
 		return 0;
 	(void)change_driver(f, "");
 	return ctl_fail(c, ret, ret == -EACCES ? hint_of(ret) : "the kernel's log (dmesg) tells why", "bind %s",
@@ -158,8 +258,8 @@ static int run_unbind(struct ctl *c)
 
 	if (ret)
 		return ctl_fail(c, ret, hint_of(ret), "PCI function %s", f.name);
-	if (strcmp(f.driver, DRIVER))
-		return ctl_fail(c, 0, NULL, "%s is not " DRIVER "'s", f.name);
+	if (strcmp(f.driver, f.ours))
+		return ctl_fail(c, 0, NULL, "%s is not %s's", f.name, f.ours);
 	ret = change_driver(&f, "");
 	return ret ? ctl_fail(c, ret, hint_of(ret), "unbind %s", f.name) : 0;
 }
