@@ -13,6 +13,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
+#include "../core/bar.h"
 #include "net.h"
 
 /* 5.1.4.1: without VIRTIO_NET_F_MTU there is none but Ethernet's own */
@@ -25,11 +26,6 @@
 				 BIT_ULL(VIRTIO_F_ORDER_PLATFORM))
 
 /* ---- doorbells ----------------------------------------------------------------------------- */
-
-static bool demi_vnet_overlap(u64 a, u64 a_bytes, u64 b, u64 b_bytes)
-{
-	return a < b + b_bytes && b < a + a_bytes;
-}
 
 /* Does a page of the function's registers hold what a capability of virtio's names? 4.1.4 */
 static bool demi_vnet_page_has_caps(struct pci_dev *pdev, resource_size_t page)
@@ -46,40 +42,8 @@ static bool demi_vnet_page_has_caps(struct pci_dev *pdev, resource_size_t page)
 		if (type == VIRTIO_PCI_CAP_NOTIFY_CFG || type == VIRTIO_PCI_CAP_PCI_CFG ||
 		    bar >= PCI_STD_NUM_BARS)
 			continue;
-		if (demi_vnet_overlap(page, PAGE_SIZE, pci_resource_start(pdev, bar) + offset,
-				      length))
-			return true;
-	}
-	return false;
-}
-
-/* By whose table interrupts could be sent anywhere, if there were no remapping. */
-static bool demi_vnet_page_has_msix(struct pci_dev *pdev, resource_size_t page, int where,
-				    u32 entry_bits)
-{
-	u32 at;
-	u16 flags;
-	u8 bar;
-
-	pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &flags);
-	pci_read_config_dword(pdev, pdev->msix_cap + where, &at);
-	bar = at & PCI_MSIX_TABLE_BIR;
-	if (bar >= PCI_STD_NUM_BARS)
-		return false;
-	return demi_vnet_overlap(page, PAGE_SIZE,
-				 pci_resource_start(pdev, bar) + (at & PCI_MSIX_TABLE_OFFSET),
-				 ALIGN(((flags & PCI_MSIX_FLAGS_QSIZE) + 1) * entry_bits, 64) / 8);
-}
-
-/* Is the page of the function's alone? */
-static bool demi_vnet_page_is_own(struct pci_dev *pdev, resource_size_t page)
-{
-	int bar;
-
-	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
-		if (pci_resource_flags(pdev, bar) & IORESOURCE_MEM &&
-		    page >= pci_resource_start(pdev, bar) &&
-		    page + PAGE_SIZE - 1 <= pci_resource_end(pdev, bar))
+		if (demi_bar_overlap(page, PAGE_SIZE, pci_resource_start(pdev, bar) + offset,
+				     length))
 			return true;
 	}
 	return false;
@@ -99,9 +63,7 @@ static int demi_vnet_find_doorbell(struct demi_vnet *vn, u16 index)
 	if (!vn->mdev.notify_base)
 		pci_iounmap(pdev, mapped);
 	page = vn->doorbell[index] & PAGE_MASK;
-	if (!demi_vnet_page_is_own(pdev, page) || demi_vnet_page_has_caps(pdev, page) ||
-	    demi_vnet_page_has_msix(pdev, page, PCI_MSIX_TABLE, PCI_MSIX_ENTRY_SIZE * 8) ||
-	    demi_vnet_page_has_msix(pdev, page, PCI_MSIX_PBA, 1)) {
+	if (!demi_bar_page_is_free(pdev, page) || demi_vnet_page_has_caps(pdev, page)) {
 		dev_err(&pdev->dev, "doorbell %u shares its page with other registers\n", index);
 		return -EOPNOTSUPP;
 	}
