@@ -3,7 +3,6 @@
  * Taking functions over and giving them back. There is no table of ids: a function comes here only
  * when its driver_override says so.
  */
-#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
