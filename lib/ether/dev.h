@@ -538,7 +538,4 @@ void demi_ether_flow_del(struct demi_pktdev *d, uint32_t flow);
 bool demi_ether_port_open(const struct demi_ether *e, uint8_t proto, const struct demi_ip *dst, uint16_t port);
 void demi_ether_ports_exit(struct demi_ether *e);
 
-/* Copy @len bytes at @off of a packet. */
-void demi_ether_copy(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32_t len);
-
 #endif /* DEMI_ETHER_DEV_H */

@@ -101,7 +101,7 @@ static int cut_one(struct demi_ether *e)
 	if (!p.data)
 		return -ENOMEM;
 	hlen = put_header(j, p.data, n);
-	demi_ether_copy(p.data + hlen, j->pkts, j->hlen + j->at, n);
+	demi_pkt_copy(p.data + hlen, j->pkts, j->hlen + j->at, n);
 	if (j->csum_at && !j->at && j->csum_at + 2 <= n)
 		memcpy(p.data + hlen + j->csum_at, &j->sum, sizeof(j->sum));
 	p.len = hlen + n;

@@ -39,7 +39,7 @@ static void echo(struct demi_ether *e, const struct demi_ether_in *in, const str
 	if (!ip)
 		return;
 	m = ip + hlen;
-	demi_ether_copy(m, in->p, in->off, len);
+	demi_pkt_copy(m, in->p, in->off, len);
 	m[0] = v4 ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY;
 	m[1] = 0;
 	if (v4) {
@@ -95,7 +95,7 @@ void demi_ether_icmp_error(struct demi_ether *e, const struct demi_ether_in *in,
 	ip[hlen + 1] = code;
 	info = htonl(info);
 	memcpy(ip + hlen + 4, &info, sizeof(info));
-	demi_ether_copy(ip + hlen + 8, in->p, 0, n);
+	demi_pkt_copy(ip + hlen + 8, in->p, 0, n);
 	if (v4) {
 		demi_ether_put_ip4(ip, hlen + 8 + n, IPPROTO_ICMP, TTL, &in->dst, &in->src, NULL, 0);
 		sum = (uint16_t)~demi_cksum_fold(demi_cksum_add(0, ip + hlen, 8 + n));

@@ -14,23 +14,6 @@
 /* Headers of any packet that this layer answers. */
 #define EXT_MAX 8
 
-void demi_ether_copy(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32_t len)
-{
-	for (; len; p++) {
-		uint32_t n;
-
-		if (off >= p->len) {
-			off -= p->len;
-			continue;
-		}
-		n = p->len - off < len ? p->len - off : len;
-		memcpy(to, p->data + off, n);
-		to += n;
-		len -= n;
-		off = 0;
-	}
-}
-
 static bool errored(struct demi_ether *e)
 {
 	e->rx_errors++;

@@ -106,7 +106,7 @@ int demi_ether_loop(struct demi_ether *e, const struct demi_pkt *pkts, uint32_t 
 		r->pkts[i].data = obj + DEMI_PKT_HEADROOM;
 		r->pkts[i].len = n;
 		r->pkts[i].flags = off + n < len ? DEMI_PKT_F_MORE : 0;
-		demi_ether_copy(r->pkts[i].data, pkts, off, n);
+		demi_pkt_copy(r->pkts[i].data, pkts, off, n);
 		off += n;
 	}
 	copy_meta(&r->pkts[0], &pkts[0]);

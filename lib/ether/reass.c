@@ -160,7 +160,7 @@ static bool same(struct demi_ether_reass *r, const struct piece *p)
 		n = p->len - done < room ? p->len - done : room;
 		if (!to)
 			return false;
-		demi_ether_copy(old, p->in->p, p->at + done, n);
+		demi_pkt_copy(old, p->in->p, p->at + done, n);
 		if (memcmp(to, old, n))
 			return false;
 		done += n;
@@ -179,7 +179,7 @@ static bool store(struct demi_ether_reass *r, const struct piece *p)
 		if (!to)
 			return false;
 		n = p->len - done < room ? p->len - done : room;
-		demi_ether_copy(to, p->in->p, p->at + done, n);
+		demi_pkt_copy(to, p->in->p, p->at + done, n);
 		done += n;
 	}
 	for (uint32_t u = p->off / 8; u < (p->off + p->len + 7) / 8; u++)

@@ -5,6 +5,7 @@
  */
 #include "heap/heap.h"
 #include "core/framing.h"
+#include "core/parts.h"
 #include "inet/tcp_stack.h"
 
 #include <stdlib.h>
@@ -204,75 +205,33 @@ static struct demi_tcp_rx *take_head(struct demi_tcp *t)
 	return rx;
 }
 
-/* The first @n bytes of the first node, which has more. NULL without memory. */
-static uint8_t *split(struct demi_tcp *t, struct demi_tcp_rx *rx, uint32_t n)
+/* The next part: see core/parts.h. */
+static uint32_t next_part(void *stream, size_t max, void **part)
 {
-	uint8_t *part = rx->data;
-
-	if (n < 4096 || demi_heap_own(part)) {
-		part = demi_heap_alloc(n);
-		if (!part)
-			return NULL;
-		memcpy(part, rx->data, n);
-		t->s.in->ctx->count.copied_bytes += n;
-	}
-	rx->data += n;
-	rx->len -= n;
-	return part;
-}
-
-/* The next part of at most @max bytes; its length, 0 without memory. */
-static uint32_t next_part(struct demi_tcp *t, size_t max, uint8_t **part)
-{
+	struct demi_tcp *t = stream;
 	struct demi_tcp_rx *rx = t->rx_head;
-	uint32_t len = rx->len;
 
-	if (len <= max) {
-		take_head(t);
+	if (!rx)
+		return 0;
+	if (rx->len <= max) {
+		uint32_t len = take_head(t)->len;
+
 		*part = rx->data;
 		demi_tcp_rx_free(t->s.in, rx);
 		return len;
 	}
-	*part = split(t, rx, (uint32_t)max);
-	return *part ? (uint32_t)max : 0;
-}
-
-static void answer_segs(struct demi_tcp *t, struct demi_op *op, size_t max, uint8_t *part, uint32_t len)
-{
-	demi_sgarray_t sga;
-
-	memset(&sga, 0, sizeof(sga));
-	sga.sga_buf = part;
-	do {
-		sga.sga_segs[sga.sga_numsegs].sgaseg_buf = part;
-		sga.sga_segs[sga.sga_numsegs++].sgaseg_len = len;
-		max -= len;
-		len = 0;
-		if (max && t->rx_head && sga.sga_numsegs < t->maxsegs)
-			len = next_part(t, max, &part);
-	} while (len);
-	demi_op_complete_pop(op, &sga);
+	*part = demi_part_split(t->s.in->ctx, rx->data, (uint32_t)max);
+	if (!*part)
+		return 0;
+	rx->data += max;
+	rx->len -= (uint32_t)max;
+	return (uint32_t)max;
 }
 
 static void answer_message(struct demi_tcp *t, struct demi_op *op)
 {
 	demi_framing_answer(t->framed, op, op->priv.u64[0], t->maxsegs);
 	charge_messages(t);
-}
-
-static void answer(struct demi_tcp *t, struct demi_op *op)
-{
-	size_t max = op->priv.u64[0];
-	uint8_t *part;
-	uint32_t len;
-
-	len = next_part(t, max, &part);
-	if (!len)
-		demi_op_fail(op, ENOMEM);
-	else if (t->maxsegs == 1)
-		demi_op_complete_buf(op, part, len);
-	else
-		answer_segs(t, op, max, part, len);
 }
 
 /* Room has become free: does the peer have to know (RFC 9293 3.8.6.2.2)? */
@@ -305,6 +264,7 @@ static struct demi_op *take_op(struct demi_tcp *t)
 
 void demi_tcp_rx_deliver(struct demi_tcp *t)
 {
+	struct demi_op *op;
 	bool took = false;
 
 	while (t->ops.head) {
@@ -312,7 +272,8 @@ void demi_tcp_rx_deliver(struct demi_tcp *t)
 			answer_message(t, take_op(t));
 			took = true;
 		} else if (t->rx_head) {
-			answer(t, take_op(t));
+			op = take_op(t);
+			demi_parts_answer(op, next_part, t, op->priv.u64[0], t->maxsegs);
 			took = true;
 		} else if (t->s.err || t->s.in->dead) {
 			fail_ops(t, demi_inet_sock_take_err(&t->s));

@@ -124,23 +124,6 @@ static bool room_for(struct demi_udp *u, uint32_t charge)
 	return false;
 }
 
-static void copy_out(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32_t len)
-{
-	for (; len; p++) {
-		uint32_t n;
-
-		if (off >= p->len) {
-			off -= p->len;
-			continue;
-		}
-		n = p->len - off < len ? p->len - off : len;
-		memcpy(to, p->data + off, n);
-		to += n;
-		len -= n;
-		off = 0;
-	}
-}
-
 /* A datagram of its own out of @len bytes at @off. */
 static void deliver_copy(struct demi_udp *u, const struct demi_inet_rxpkt *r, uint32_t off, uint32_t len)
 {
@@ -160,7 +143,7 @@ static void deliver_copy(struct demi_udp *u, const struct demi_inet_rxpkt *r, ui
 	rx->data = (uint8_t *)(rx + 1);
 	rx->len = len;
 	rx->charge = size;
-	copy_out(rx->data, r->p, off, len);
+	demi_pkt_copy(rx->data, r->p, off, len);
 	in->ctx->count.copied_bytes += len;
 	set_from(rx, &u->s, &r->key);
 	in->count.UdpInDatagrams++;

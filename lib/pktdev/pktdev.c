@@ -84,3 +84,20 @@ void demi_pktdev_ops_fill(struct demi_pktdev_ops *ops)
 	FILL(route, no_route);
 	FILL(stats, no_stats);
 }
+
+void demi_pkt_copy(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32_t len)
+{
+	for (; len; p++) {
+		uint32_t n;
+
+		if (off >= p->len) {
+			off -= p->len;
+			continue;
+		}
+		n = p->len - off < len ? p->len - off : len;
+		memcpy(to, p->data + off, n);
+		to += n;
+		len -= n;
+		off = 0;
+	}
+}

@@ -285,6 +285,9 @@ struct demi_pktdev {
 /* Give every missing entry its default. Once for each table. */
 void demi_pktdev_ops_fill(struct demi_pktdev_ops *ops);
 
+/* Copy @len bytes at @off of a packet, which has them. */
+void demi_pkt_copy(uint8_t *to, const struct demi_pkt *p, uint32_t off, uint32_t len);
+
 /* Makers, one per kind: core/ctx.c has one line for each. -errno: ENODEV, EPERM, EACCES, ENOMEM … */
 int demi_ring_open(struct demi_ctx *ctx, struct demi_pktdev **out);
 int demi_dpdk_open(struct demi_ctx *ctx, struct demi_pktdev **out); /* L2 */

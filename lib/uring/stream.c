@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/frame.h"
 #include "core/log.h"
+#include "core/parts.h"
 #include "heap/heap.h"
 #include "uring/sock.h"
 
@@ -619,64 +620,27 @@ bool demi_stream_input(struct demi_sock *s, struct demi_rx *rx, uint32_t len, ui
 	return !copy;
 }
 
-/* The first @n bytes of the first chunk, which has more. NULL without memory. */
-static void *split(struct demi_sock *s, struct demi_rx *rx, uint32_t n)
+/* The next part: see core/parts.h. */
+static uint32_t next_part(void *stream, size_t max, void **part)
 {
-	char *part = rx->data;
-
-	if (n < 4096 || demi_heap_own(part)) {
-		part = demi_heap_alloc(n);
-		if (!part)
-			return NULL;
-		memcpy(part, rx->data, n);
-		s->q.ctx->count.copied_bytes += n;
-	}
-	rx->data += n;
-	rx->len -= n;
-	return part;
-}
-
-/* The next part of at most @max_bytes; 0 without memory. */
-static uint32_t take_part(struct demi_sock *s, size_t max_bytes, void **part)
-{
+	struct demi_sock *s = stream;
 	struct demi_rx *rx = s->rx_head;
-	uint32_t len = rx->len;
 
-	if (len <= max_bytes) {
+	if (!rx)
+		return 0;
+	if (rx->len <= max) {
 		*part = demi_sock_rx_take(s)->data;
-		return len;
+		return rx->len;
 	}
-	*part = split(s, rx, (uint32_t)max_bytes);
-	return *part ? (uint32_t)max_bytes : 0;
-}
-
-static void answer_segs(struct demi_sock *s, struct demi_op *op, size_t max_bytes, void *part, uint32_t len)
-{
-	demi_sgarray_t sga;
-
-	memset(&sga, 0, sizeof(sga));
-	sga.sga_buf = part;
-	do {
-		sga.sga_segs[sga.sga_numsegs].sgaseg_buf = part;
-		sga.sga_segs[sga.sga_numsegs++].sgaseg_len = len;
-		max_bytes -= len;
-		len = 0;
-		if (max_bytes && s->rx_head && sga.sga_numsegs < s->maxsegs)
-			len = take_part(s, max_bytes, &part);
-	} while (len);
-	demi_op_complete_pop(op, &sga);
+	*part = demi_part_split(s->q.ctx, rx->data, (uint32_t)max);
+	if (!*part)
+		return 0;
+	rx->data += max;
+	rx->len -= (uint32_t)max;
+	return (uint32_t)max;
 }
 
 void demi_stream_answer(struct demi_sock *s, struct demi_op *op, size_t max_bytes)
 {
-	uint32_t len;
-	void *part;
-
-	len = take_part(s, max_bytes, &part);
-	if (!len)
-		demi_op_fail(op, ENOMEM);
-	else if (s->maxsegs == 1)
-		demi_op_complete_buf(op, part, len);
-	else
-		answer_segs(s, op, max_bytes, part, len);
+	demi_parts_answer(op, next_part, s, max_bytes, s->maxsegs);
 }

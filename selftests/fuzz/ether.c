@@ -18,60 +18,17 @@ static const uint8_t node_group6[16] = { 0xff, 2, [11] = 1, 0xff, [15] = 1 };
 static const uint8_t *const hosts6[] = { host6,	     peer6,	  linklocal6, own_linklocal6,
 					 all_nodes6, node_group6, none6,      mld_routers6 };
 static const uint32_t hosts4[] = { HOST4, PEER4, 0x0a0000fe, 0x0a0000ff, 0xe0000001, 0xe1020304, 0, 0x08080808 };
-static uint32_t flying; /* sent by the stack and not done */
 
 /* ---- what the stack does ---- */
-
-/* What it is given: packets for this host, whole, with a header of their version. */
-static void stack_looks(void)
-{
-	struct demi_pkt pkts[64];
-	int n = ether->ops->rx(ether, pkts, 64);
-
-	CHECK(n >= 0 && n <= 64);
-	for (int i = 0; i < n; i++) {
-		const uint8_t *d = pkts[i].data;
-
-		/* what this host has sent to itself says so */
-		if ((!i || !(pkts[i - 1].flags & DEMI_PKT_F_MORE)) && !(pkts[i].flags & DEMI_PKT_F_CSUM_OK)) {
-			CHECK(pkts[i].len >= 20);
-			if (d[0] >> 4 == 4)
-				CHECK(d[12] != 127 && !(get16(d + 6) & 0x3fff));
-			else
-				CHECK(d[0] >> 4 == 6 && d[24] != 0);
-			memset(pkts[i].data - DEMI_PKT_HEADROOM, 0xdd, DEMI_PKT_HEADROOM);
-		}
-		memset(pkts[i].data, 0xee, pkts[i].len);
-		OK(demi_heap_free(pkts[i].data));
-	}
-}
-
-static void take_done(void)
-{
-	struct demi_pkt_done done[64];
-	int n = ether->ops->tx_done(ether, done, 64);
-
-	CHECK(n >= 0);
-	for (int i = 0; i < n; i++)
-		free((void *)(uintptr_t)done[i].cookie);
-	CHECK((uint32_t)n <= flying);
-	flying -= (uint32_t)n;
-}
 
 static void stack_sends_some(struct input *i)
 {
 	uint8_t *memory = malloc(4096), *ip = memory + 64, how = take8(i);
-	struct demi_pkt p = { .data = ip, .cookie = (uintptr_t)memory };
 	uint32_t len = how & 128 ? take16(i) % 3000 : take8(i);
 
 	CHECK(memory);
-	p.len = how & 64 ? udp6_from(ip, host6, hosts6[how & 7], 7, len)
-			 : udp4_from(ip, HOST4, hosts4[how & 7], 7, len);
-	if (ether->ops->tx(ether, &p, 1) == 1)
-		flying++;
-	else
-		free(memory);
-	take_done();
+	len = how & 64 ? udp6_from(ip, host6, hosts6[how & 7], 7, len) : udp4_from(ip, HOST4, hosts4[how & 7], 7, len);
+	any_send(memory, ip, len);
 }
 
 static void stack_asks(struct input *i)
@@ -228,9 +185,9 @@ static void step(struct input *i, uint32_t handle)
 	else if ((what & 15) == 14)
 		wire.hold = what & 128;
 	else
-		take_done();
+		any_done();
 	if (!(what & 16) || (what & 15) >= 8)
-		stack_looks();
+		any_take(NULL);
 }
 
 static void check_limits(const struct demi_ether *e)
@@ -246,14 +203,14 @@ static void finish(struct demi_ether *e)
 	wire.room = UINT32_MAX;
 	wire.hold = false;
 	for (int i = 0; i < 8; i++) {
-		stack_looks();
+		any_take(NULL);
 		pass(100 * DEMI_ETHER_S);
-		while (flying && (e->ndone || wire.ndone))
-			take_done();
-		take_done();
+		while (any_flying && (e->ndone || wire.ndone))
+			any_done();
+		any_done();
 		forget_frames();
 	}
-	CHECK_EQ(flying, 0);
+	CHECK_EQ(any_flying, 0);
 	CHECK_EQ(e->reass_bytes, 0);
 	CHECK_EQ(e->own_flying, 0);
 	CHECK(!e->own);

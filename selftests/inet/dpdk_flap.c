@@ -6,19 +6,13 @@
  * kernel sends by less than the stack's MTU then, and drops what is longer than its own: the stack finds out (RFC
  * 4821). DEMI_BULK_MIB says how much, each way; 1,024 takes a minute or two.
  */
+#include "bulk.h"
 #include "dpdk_net.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
-#define PORT 7000
-#define PIECE 65536U
 #define BLOCK (1U << 20)
 
-static uint64_t bulk = (SLOW ? 4ULL : 24ULL) << 20;
 static uint8_t block[2][BLOCK]; /* of the kernel, of the stack: random, repeated, each piece with its number */
 static _Atomic(bool) over;
 static _Atomic(unsigned int) flaps;
@@ -62,19 +56,25 @@ static void sha_end(struct sha *s, char hex[65])
 	OK(unlink(s->file));
 }
 
-static char kernel_sent[65], kernel_got[65], own_sent[65], own_got[65];
+static struct sha sent[2], came[2]; /* by enum bulk_from */
 
-/* The bytes at @pos of a side's stream, at most to the end of their piece. */
-static uint32_t piece(int side, uint64_t pos, uint8_t *to)
+static void make(enum bulk_from from, uint64_t pos, uint8_t *to, uint32_t len)
 {
-	uint64_t n = bulk - pos < PIECE - pos % PIECE ? bulk - pos : PIECE - pos % PIECE;
-	uint64_t number = pos / PIECE;
+	uint64_t number = pos / BULK_PIECE;
 
-	memcpy(to, block[side] + pos % BLOCK, n);
-	if (pos % PIECE == 0 && n >= sizeof(number))
+	memcpy(to, block[from] + pos % BLOCK, len);
+	if (len >= sizeof(number))
 		memcpy(to, &number, sizeof(number));
-	return (uint32_t)n;
+	sha_add(&sent[from], to, len);
 }
+
+static void take(enum bulk_from from, uint64_t pos, const uint8_t *p, uint32_t len)
+{
+	(void)pos;
+	sha_add(&came[from], p, len);
+}
+
+static struct bulk bulk = { .bytes = (SLOW ? 4ULL : 24ULL) << 20, .make = make, .came = take };
 
 /* ---- the link ---- */
 
@@ -114,143 +114,39 @@ static void *flap(void *arg)
 	return NULL;
 }
 
-/* ---- the two sides: both send, and end, and read the other's end ---- */
-
 static void *kernel_side(void *arg)
 {
-	static uint8_t out[PIECE], in[PIECE];
-	int fd = *(int *)arg;
-	uint64_t sent = 0, got = 0;
-	uint32_t have = 0, at = 0;
-	struct sha so, si;
-	bool end = false;
-
-	sha_begin(&so);
-	sha_begin(&si);
-	while (sent < bulk || !end) {
-		struct pollfd p = { fd, (short)((end ? 0 : POLLIN) | (sent < bulk ? POLLOUT : 0)), 0 };
-		ssize_t n;
-
-		CHECK(poll(&p, 1, 100000) > 0);
-		if (at == have && sent < bulk) {
-			have = piece(0, sent, out);
-			at = 0;
-			sha_add(&so, out, have);
-		}
-		if (p.revents & POLLOUT && at < have) {
-			n = send(fd, out + at, have - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-			CHECK(n >= 0 || errno == EAGAIN);
-			at += n > 0 ? (uint32_t)n : 0;
-			sent += n > 0 ? (uint64_t)n : 0;
-			if (sent == bulk)
-				OK(shutdown(fd, SHUT_WR));
-		}
-		if (p.revents & (POLLIN | POLLHUP)) {
-			n = recv(fd, in, sizeof(in), MSG_DONTWAIT);
-			CHECK(n >= 0 || errno == EAGAIN);
-			if (n > 0)
-				sha_add(&si, in, (size_t)n);
-			got += n > 0 ? (uint64_t)n : 0;
-			end = n == 0;
-		}
-	}
-	CHECK_EQ(got, bulk);
-	close(fd);
-	sha_end(&so, kernel_sent);
-	sha_end(&si, kernel_got);
+	bulk_kernel(&bulk, *(int *)arg);
 	return NULL;
 }
 
-static void own_side(int qd)
+static void test(int domain)
 {
-	uint8_t *out = demi_malloc(PIECE);
-	demi_qtoken_t qts[2] = { pop_start(qd), 0 };
-	uint64_t sent = 0, got = 0;
-	bool end = false, pushing = false;
-	struct sha so, si;
-	demi_qresult_t qr;
-	uint32_t n;
-	int at;
-
-	CHECK(out);
-	sha_begin(&so);
-	sha_begin(&si);
-	while (!end || sent < bulk || pushing) {
-		if (!pushing && sent < bulk) {
-			n = piece(1, sent, out);
-			sha_add(&so, out, n);
-			qts[1] = push_start(qd, out, n);
-			sent += n;
-			pushing = true;
-			if (sent == bulk)
-				OK(demi_shutdown(qd, SHUT_WR));
-		}
-		at = end;
-		if (!end && pushing)
-			OK(demi_wait_any(&qr, &at, qts, 2, NULL));
-		else
-			OK(demi_wait(&qr, qts[at], NULL));
-		CHECK_EQ(qr.qr_opcode, at ? DEMI_OPC_PUSH : DEMI_OPC_POP);
-		if (at) {
-			pushing = false;
-			continue;
-		}
-		n = qr.qr_value.sga.sga_segs[0].sgaseg_len;
-		if (n)
-			sha_add(&si, qr.qr_value.sga.sga_segs[0].sgaseg_buf, n);
-		got += n;
-		end = n == 0;
-		OK(demi_sgafree(&qr.qr_value.sga));
-		if (!end)
-			qts[0] = pop_start(qd);
-	}
-	CHECK_EQ(got, bulk);
-	demi_free(out);
-	OK(demi_close(qd));
-	sha_end(&so, own_sent);
-	sha_end(&si, own_got);
-}
-
-/* The stack connects to the kernel, whose SYN is answered by the kernel without a thread of ours. */
-static void test(int domain, const char *kernel)
-{
-	struct sockaddr_storage ss = { .ss_family = (sa_family_t)domain };
-	int fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0), conn, qd = -1;
-	void *ip = domain == AF_INET ? (void *)&((struct sockaddr_in *)&ss)->sin_addr
-				     : (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
-	socklen_t len = domain == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	static const char *const to[2] = { "to the stack", "to the kernel" };
+	int listener = bulk_listen(domain), qd = bulk_connect(domain), conn = bulk_accept(listener);
 	pthread_t kernel_thread, link_thread;
-	demi_qresult_t qr;
-	demi_qtoken_t qt;
+	char out[65], in[2][65];
 
-	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
-	CHECK_EQ(inet_pton(domain, kernel, ip), 1);
-	CHECK(fd >= 0);
-	while (bind(fd, (struct sockaddr *)&ss, len)) { /* IPv6 addresses take a moment */
-		CHECK_EQ(errno, EADDRNOTAVAIL);
-		sleep_ms(20);
+	for (int i = 0; i < 2; i++) {
+		sha_begin(&sent[i]);
+		sha_begin(&came[i]);
 	}
-	OK(listen(fd, 1));
-	OK(demi_socket(&qd, domain, SOCK_STREAM, 0));
-	OK(demi_connect(&qt, qd, (struct sockaddr *)&ss, len));
-	qr = wait_result(qt);
-	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
-	conn = accept(fd, NULL, NULL);
-	CHECK(conn >= 0);
-	close(fd);
 	over = false;
-	OK(pthread_create(&link_thread, NULL, flap, NULL));
-	OK(pthread_create(&kernel_thread, NULL, kernel_side, &conn));
-	own_side(qd);
+	bulk_start(&link_thread, flap, NULL);
+	bulk_start(&kernel_thread, kernel_side, &conn);
+	bulk_stack(&bulk, qd);
 	OK(pthread_join(kernel_thread, NULL));
 	over = true;
 	OK(pthread_join(link_thread, NULL));
 	printf("IPv%d: %u flaps, retransmitted %llu\n", domain == AF_INET ? 4 : 6, flaps,
 	       (unsigned long long)counter("TcpRetransSegs"));
-	printf("  to the stack %s, to the kernel %s\n", kernel_sent, own_sent);
-	CHECK(!strcmp(kernel_sent, own_got));
-	CHECK(!strcmp(own_sent, kernel_got));
-	CHECK(strcmp(own_sent, kernel_sent) && flaps > 0);
+	for (int i = 0; i < 2; i++) {
+		sha_end(&sent[i], out);
+		sha_end(&came[i], in[i]);
+		printf("  %s %s\n", to[i], out);
+		CHECK(!strcmp(out, in[i]));
+	}
+	CHECK(strcmp(in[0], in[1]) && flaps > 0);
 }
 
 int main(void)
@@ -259,7 +155,7 @@ int main(void)
 
 	dpdk_or_skip();
 	if (mib)
-		bulk = strtoull(mib, NULL, 0) << 20;
+		bulk.bytes = strtoull(mib, NULL, 0) << 20;
 	alarm(mib ? 1800 : 170);
 	check_seed();
 	for (uint32_t i = 0; i < 2 * BLOCK; i++)
@@ -268,7 +164,7 @@ int main(void)
 	veth();
 	write_file("/proc/sys/net/ipv6/conf/veth0/keep_addr_on_down", "1");
 	ip("-6 addr replace fd09::1/64 dev %s nodad", "veth0"); /* what is kept was there after that */
-	test(AF_INET, "10.9.0.1");
-	test(AF_INET6, "fd09::1");
+	test(AF_INET);
+	test(AF_INET6);
 	return 0;
 }

@@ -7,6 +7,7 @@
  * that comes out. This host is 02:00:00:00:00:01 with 10.0.0.1/24 and fd00::1/64, the peer 02:00:00:00:00:02 with .2.
  */
 
+#include "../lib/bytes.h"
 #include "../lib/check.h"
 
 #include "core/ctx.h"
@@ -255,35 +256,9 @@ static inline void no_frame(void)
 
 /* ---- bytes ---- */
 
-static inline void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static inline uint32_t get16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return get16(p) << 16 | get16(p + 2);
-}
-
 static inline uint16_t sum_of(uint32_t sum, const uint8_t *p, uint32_t len)
 {
-	for (uint32_t i = 0; i < len; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
+	return fold16(sum + sum16(p, len));
 }
 
 /* Of the transport of the packet at @ip, of @len bytes from @off on: 0xffff when it is right. */
@@ -544,6 +519,60 @@ static inline void expect_packet(const uint8_t *mac, const uint8_t *ip, uint32_t
 	CHECK_EQ(get16(f->d + 12), ip[0] >> 4 == 4 ? 0x0800 : 0x86dd);
 	CHECK(!memcmp(f->d + 14, ip, len));
 	free(f);
+}
+
+/* ---- a stack that takes what comes and sends what it likes ---- */
+
+/* Sent by it and not done: each in memory of its own, which is its cookie. */
+static uint32_t any_flying;
+
+/* What it is given: packets for this host, whole, with a header of their version. @look, if any, looks, too. */
+static inline void any_take(void (*look)(const uint8_t *ip))
+{
+	struct demi_pkt pkts[64];
+	int n = ether->ops->rx(ether, pkts, 64);
+
+	CHECK(n >= 0 && n <= 64);
+	for (int i = 0; i < n; i++) {
+		const uint8_t *d = pkts[i].data;
+
+		/* what this host has sent to itself says so */
+		if ((!i || !(pkts[i - 1].flags & DEMI_PKT_F_MORE)) && !(pkts[i].flags & DEMI_PKT_F_CSUM_OK)) {
+			CHECK(pkts[i].len >= 20);
+			if (d[0] >> 4 == 4)
+				CHECK(d[12] != 127 && !(get16(d + 6) & 0x3fff));
+			else
+				CHECK(d[0] >> 4 == 6 && d[24] != 0);
+			if (look)
+				look(d);
+			memset(pkts[i].data - DEMI_PKT_HEADROOM, 0xdd, DEMI_PKT_HEADROOM);
+		}
+		memset(pkts[i].data, 0xee, pkts[i].len);
+		OK(demi_heap_free(pkts[i].data));
+	}
+}
+
+static inline void any_done(void)
+{
+	struct demi_pkt_done done[64];
+	int n = ether->ops->tx_done(ether, done, 64);
+
+	CHECK(n >= 0 && (uint32_t)n <= any_flying);
+	for (int i = 0; i < n; i++)
+		free((void *)(uintptr_t)done[i].cookie);
+	any_flying -= (uint32_t)n;
+}
+
+/* The @len bytes at @data, which lie in @memory. */
+static inline void any_send(void *memory, uint8_t *data, uint32_t len)
+{
+	struct demi_pkt p = { .data = data, .len = len, .cookie = (uintptr_t)memory };
+
+	if (ether->ops->tx(ether, &p, 1) == 1)
+		any_flying++;
+	else
+		free(memory);
+	any_done();
 }
 
 #endif /* DEMI_SELFTESTS_INET_ETHER_H */
