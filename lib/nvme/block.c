@@ -132,6 +132,20 @@ static void io_done(struct demi_block_io *io)
 	check_end(b);
 }
 
+/* As soon as there are slots. */
+static void wait_for_slots(struct demi_block_io *io)
+{
+	struct demi_nvme_dev *d = io->block->dev;
+
+	io->waiting = true;
+	io->next_waiting = NULL;
+	if (d->wait_head)
+		d->wait_tail->next_waiting = io;
+	else
+		d->wait_head = io;
+	d->wait_tail = io;
+}
+
 static void command_done(void *arg, unsigned int status)
 {
 	struct demi_block_io *io = arg;
@@ -139,8 +153,15 @@ static void command_done(void *arg, unsigned int status)
 	io->commands--;
 	if (status && !io->err)
 		io->err = errno_of(status);
-	if (!io->commands && !io->waiting)
+	if (io->commands || io->waiting)
+		return;
+	if (io->flush_next && !io->err) {
+		io->flush_next = false;
+		io->flushing = true;
+		wait_for_slots(io); /* which who polls sends off */
+	} else {
 		io_done(io);
+	}
 }
 
 /* The next command of @io; a slot is free. */
@@ -148,7 +169,8 @@ static void io_submit(struct demi_block_io *io)
 {
 	static const uint8_t opcodes[] = { DEMI_NVME_READ, DEMI_NVME_WRITE, DEMI_NVME_FLUSH };
 	struct demi_block *b = io->block;
-	struct demi_nvme_command c = { .opcode = opcodes[io->what], .nsid = b->ns.nsid };
+	struct demi_nvme_command c = { .opcode = io->flushing ? DEMI_NVME_FLUSH : opcodes[io->what],
+				       .nsid = b->ns.nsid };
 	size_t left = io->len - io->submitted, max = b->dev->pair.shared->transfer_max_bytes;
 	uint64_t at = (io->offset + io->submitted) >> b->shift;
 	char *data = io->buf + io->submitted;
@@ -207,13 +229,7 @@ static void io_start(struct demi_block_io *io)
 	struct demi_nvme_dev *d = io->block->dev;
 
 	io->block->ios++;
-	io->waiting = true;
-	io->next_waiting = NULL;
-	if (d->wait_head)
-		d->wait_tail->next_waiting = io;
-	else
-		d->wait_head = io;
-	d->wait_tail = io;
+	wait_for_slots(io);
 	demi_block_issue(d);
 	d->backend->b.ctx->flush_wanted = true;
 }
@@ -293,6 +309,7 @@ static int block_push(struct demi_queue *q, struct demi_op *op, const demi_sgarr
 	io->op = op;
 	io->len = total;
 	io->offset = b->write_offset;
+	io->flush_next = b->flush_writes;
 	err = take_bytes(io, sga);
 	if (err)
 		goto err_io;
@@ -609,6 +626,14 @@ static int find_namespace(const struct demi_nvme_dev *d, uint32_t nsid, struct d
 	return ns->metadata_bytes ? -EOPNOTSUPP : 0;
 }
 
+/* QEMU's says that it has a write cache, and does not look at the bit. */
+static bool ignores_fua(const struct demi_nvme_queue *shared)
+{
+	static const char qemu[] = "QEMU NVMe Ctrl ";
+
+	return !memcmp(shared->model, qemu, sizeof(qemu) - 1);
+}
+
 static int parse(const char *name, char function[DEMI_NAME_MAX], uint32_t *nsid)
 {
 	const char *slash = strchrnul(name, '/');
@@ -646,6 +671,7 @@ static int block_create(struct demi_ctx *ctx, struct demi_nvme_dev *d, uint32_t 
 	b->readable = (flags & O_ACCMODE) != O_WRONLY;
 	b->writable = (flags & O_ACCMODE) != O_RDONLY;
 	b->durable = flags & DEMI_O_DURABLE;
+	b->flush_writes = b->durable && d->pair.shared->flags & DEMI_NVME_F_CACHE && ignores_fua(d->pair.shared);
 	if (flags & O_TRUNC && b->writable) {
 		err = empty_from(b, 0);
 		if (err)

@@ -31,6 +31,8 @@ struct demi_block_io {
 	bool waiting; /* in the device's list */
 	bool lent; /* buf is the application's, lent */
 	bool finished; /* a push that waits for those before it */
+	bool flush_next; /* when it is written */
+	bool flushing; /* it is written */
 };
 
 struct demi_block {
@@ -42,6 +44,7 @@ struct demi_block {
 	unsigned int shift; /* of a block */
 	bool readable, writable;
 	bool durable; /* writes with FUA */
+	bool flush_writes; /* and flushes each, as the controller ignores FUA */
 	bool dirty; /* what was written may be in a volatile cache */
 	bool failed; /* a push failed: later ones must not leave a hole */
 	uint64_t read_offset, write_offset;
