@@ -96,7 +96,8 @@ assert 2.9 < v["server_calls_per_op"]["median"] < 3.2, v' || fail "system calls 
 
 # Mistakes are refused, with a word on what to do.
 for bad in "nothing" "echo --vs nobody" "echo --size 0" "echo --over pipe --connections 2" "heap --window 3" \
-	"echo --cpus 0" "insns memq x" "stream --as ring-raw"; do
+	"echo --cpus 0" "insns memq x" "stream --as ring-raw" "echo --device nvme" "file --device dpdk" \
+	"file --device nvme" "file --vs kernel" "file --disk x" "file --device nvme --read --vs kernel"; do
 	# shellcheck disable=SC2086
 	if "$bench" $bad >out.txt 2>&1; then
 		fail "accepted: $bad"

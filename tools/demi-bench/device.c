@@ -14,6 +14,7 @@
 static const struct device devices[] = {
 	{ "ring", "ring", false },
 	{ "dpdk", "dpdk", true },
+	{ "nvme", NULL, false },
 };
 
 const struct device *device_find(const char *name)
@@ -22,6 +23,11 @@ const struct device *device_find(const char *name)
 		if (!strcmp(devices[i].name, name))
 			return &devices[i];
 	return NULL;
+}
+
+bool device_has_blocks(const struct device *d)
+{
+	return !d->libos;
 }
 
 /* A socket in the abstract name space, one for each side of each run: the parent is this run's. */

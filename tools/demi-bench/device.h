@@ -12,11 +12,12 @@
 /* Of the table below; NULL: none of that name. */
 struct device {
 	const char *name;
-	const char *libos;
+	const char *libos; /* NULL: it has blocks, and no network */
 	bool own_hosts; /* server and client have an address each that the kernel does not know */
 };
 
 const struct device *device_find(const char *name);
+bool device_has_blocks(const struct device *d);
 
 /* For libdemi, before demi_init(): where it is told what it runs on. 0 or -errno. */
 int device_environment(const struct side *s, bool server);

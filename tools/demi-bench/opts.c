@@ -30,6 +30,7 @@ enum {
 	OPT_THREADS,
 	OPT_HOW,
 	OPT_FILE,
+	OPT_DISK,
 	OPT_DURABLE,
 	OPT_READ,
 };
@@ -51,6 +52,7 @@ static const struct {
 	{ OPT_THREADS, 'q' }, { OPT_PLOT, 'p' },
 	{ OPT_BRIEF, 'p' },   { OPT_OUTSTANDING, 't' },
 	{ OPT_ACTIVE, 't' },  { OPT_DEVICE, 'd' },
+	{ OPT_DISK, 'F' },
 };
 
 static const struct argp_option options[] = {
@@ -58,7 +60,7 @@ static const struct argp_option options[] = {
 	{ "vs", OPT_VS, "KIND[:OVER]", 0, "a peer, measured interleaved with the first side; may be repeated", 0 },
 	{ "as", OPT_AS, "KIND[:OVER]", 0, "what to measure as the first side instead of libdemi (kind \"demi\")", 0 },
 	{ "over", 'o', "tcp|udp|unix|pipe", 0, "what it runs over (default tcp)", 0 },
-	{ "device", OPT_DEVICE, "ring|dpdk", 0, "libdemi's own network stack on this device", 0 },
+	{ "device", OPT_DEVICE, "ring|dpdk|nvme", 0, "libdemi's own network stack on this device; file: nvme", 0 },
 	{ "size", 's', "BYTES", 0, "of a message (default 64; 16384 for stream and file)", 0 },
 	{ "connections", 'c', "N", 0, "default 1", 0 },
 	{ "window", 'w', "N", 0, "messages under way on each connection (default 1; stream: 16)", 0 },
@@ -68,7 +70,9 @@ static const struct argp_option options[] = {
 	{ "active", OPT_ACTIVE, "N", 0, "tokens that complete in turn, the others stay blocked (default 8)", 0 },
 	{ "how", OPT_HOW, "any|next", 0, "demi_wait_any() or demi_wait_next_n() (default any)", 0 },
 	{ "threads", OPT_THREADS, "1|2", 0, "default 1", 0 },
-	{ "file", OPT_FILE, "PATH", 0, "a file to make, use and remove (default: in the working directory)", 0 },
+	{ "file", OPT_FILE, "PATH", 0,
+	  "a file to make, use and remove (default: in the working directory); a namespace", 0 },
+	{ "disk", OPT_DISK, "PATH", 0, "the disk of --vs kernel beside --device nvme; what is on it is lost", 0 },
 	{ "durable", OPT_DURABLE, NULL, 0, "every write on stable storage before it counts", 0 },
 	{ "read", OPT_READ, NULL, 0, "read a file of 64 MiB again and again instead of appending", 0 },
 	{ NULL, 0, NULL, 0, "How it is measured:", 2 },
@@ -238,7 +242,9 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 	case OPT_DEVICE:
 		o->device = device_find(arg);
 		if (!o->device)
-			argp_error(st, "--device is ring or dpdk, not %s", arg);
+			argp_error(st, "--device is ring, dpdk or nvme, not %s", arg);
+		if (device_has_blocks(o->device) != !!strchr(o->command->options, 'F'))
+			argp_error(st, "\"%s\" is not for --device %s", o->command->name, arg);
 		break;
 	case 's':
 		o->size = integer(st, arg, "--size", 1, 1 << 30);
@@ -271,6 +277,9 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 		break;
 	case OPT_FILE:
 		o->file = arg;
+		break;
+	case OPT_DISK:
+		o->disk = arg;
 		break;
 	case OPT_DURABLE:
 		o->durable = true;

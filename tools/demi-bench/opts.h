@@ -40,6 +40,7 @@ struct opts {
 	uint32_t threads; /* queue: 1 or 2 */
 	const char *how; /* wait: any, next */
 	const char *file; /* file: path, or NULL */
+	const char *disk; /* file: of the side kernel, or NULL */
 	bool durable; /* file */
 	bool framed;
 	bool read; /* file */
