@@ -144,6 +144,11 @@ seq 201 300 | timeout 60 "$bin/file-log" add log >/dev/null
 timeout 20 "$bin/file-log" show log | cmp - <(seq 1 300) || fail "file-log show"
 seq 1 300 | cmp - log || fail "the log file"
 
+# block: on a file as on a disk
+out=$(timeout 60 "$bin/block" write disk some words)
+[ "$out" = "10 bytes are on stable storage" ] || fail "block said: $out"
+[ "$(timeout 60 "$bin/block" read disk)" = "some words" ] || fail "block read"
+
 # libevent-loop: plain sockets, and standard input in the same loop
 if [ -x "$bin/libevent-loop" ]; then
 	mkfifo input
