@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* uses: libdemi.a */
+/* uses: libdemi.a, timeout: 1600 */
 /*
  * Block queues of the library on a controller's own rings, as its unprivileged owner: what is pushed is there, in 512
  * byte and in 4 KiB blocks, copied or not, in order; against a model.
@@ -258,7 +258,7 @@ TEST_F(blocks, names)
 }
 
 /* A pop that sleeps is woken by the interrupt: there is no other way. */
-TEST_F(blocks, model)
+TEST_F_TIMEOUT(blocks, model, 1500)
 {
 	const char *more = getenv("DEMI_NVME_MODEL_MIB");
 	uint64_t left = (more ? strtoull(more, NULL, 10) : MODEL_MIB) * MIB, reads = left;

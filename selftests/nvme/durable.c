@@ -12,7 +12,6 @@
 #include <demi/sockopt.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,8 +33,8 @@
 #define SLOTS 256 /* record N is in slot N % SLOTS; behind them as many for what is not durable */
 #define WINDOW 8 /* under way */
 #define COUNT 600
+#define SOME 64 /* are durable before the power may go off */
 
-#define PATIENCE_MS 30000
 #define POWER_MS 1500
 #define EXIT_PORT 0xf4 /* of QEMU's isa-debug-exit */
 
@@ -82,7 +81,7 @@ static int writer_push(struct writer *w)
 	return demi_push(&qt, w->qd, &sga);
 }
 
-static int write_records(struct writer *durable, struct writer *other, uint64_t count)
+static int write_records(struct writer *durable, struct writer *other, uint64_t count, int tell)
 {
 	demi_qresult_t qrs[2 * WINDOW];
 	int n;
@@ -99,6 +98,8 @@ static int write_records(struct writer *durable, struct writer *other, uint64_t 
 			}
 			printf("durable %llu\n", (unsigned long long)durable->done++);
 			fflush(stdout);
+			if (durable->done == SOME && write(tell, "", 1) != 1)
+				return 9;
 		}
 	}
 	return 0;
@@ -115,15 +116,11 @@ static int read_records(struct writer *w)
 		uint64_t n = w->begun - 1 - (w->begun - 1 - slot) % SLOTS;
 
 		record_fill(want, n);
-		do {
-			if (demi_lseek(NULL, w->qd, (off_t)((w->first + slot) * RECORD), SEEK_SET) ||
-			    demi_pop_n(&qt, w->qd, RECORD))
-				return 5;
-			do {
-				if (demi_wait(&qr, qt, NULL) || qr.qr_opcode != DEMI_OPC_POP)
-					return 6;
-			} while (qr.qr_qt != qt);
-		} while (false);
+		if (demi_lseek(NULL, w->qd, (off_t)((w->first + slot) * RECORD), SEEK_SET) ||
+		    demi_pop_n(&qt, w->qd, RECORD))
+			return 5;
+		if (demi_wait(&qr, qt, NULL) || qr.qr_opcode != DEMI_OPC_POP)
+			return 6;
 		if (memcmp(qr.qr_value.sga.sga_segs[0].sgaseg_buf, want, RECORD))
 			return 7;
 		demi_sgafree(&qr.qr_value.sga);
@@ -131,20 +128,20 @@ static int read_records(struct writer *w)
 	return 0;
 }
 
-static int finish(struct writer *w)
+/* Whosever they are. */
+static int finish(uint64_t under_way)
 {
 	demi_qresult_t qr;
 	int n;
 
-	while (w->done < w->begun) {
+	while (under_way--) {
 		if (demi_wait_next_n(&qr, 1, &n, NULL) || qr.qr_opcode != DEMI_OPC_PUSH)
 			return 8;
-		w->done++;
 	}
 	return 0;
 }
 
-static int own(uint64_t count)
+static int own(uint64_t count, int tell)
 {
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
 	struct writer durable, other;
@@ -157,11 +154,8 @@ static int own(uint64_t count)
 		return 1;
 	if (writer_open(&durable, 0, DEMI_O_DURABLE) || writer_open(&other, SLOTS, 0))
 		return 2;
-	ret = write_records(&durable, &other, count);
-	durable.done += other.done; /* whose they are does not matter any more */
-	durable.begun += other.begun;
-	ret = ret ?: finish(&durable);
-	durable.begun -= other.begun;
+	ret = write_records(&durable, &other, count, tell);
+	ret = ret ?: finish(durable.begun - durable.done + other.begun - other.done);
 	return ret ?: read_records(&durable) ?: read_records(&other) ?: demi_close(durable.qd) ?: demi_close(other.qd);
 }
 
@@ -177,16 +171,21 @@ static void power_off(void)
 TEST(pushes)
 {
 	bool cut = getenv("DEMI_NVME_POWER_CUT");
-	int status;
-	pid_t pid = fork();
+	int status, tell[2];
+	char c;
+	pid_t pid;
 
+	ASSERT_EQ(0, pipe2(tell, O_CLOEXEC));
+	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(own(cut ? UINT64_MAX : COUNT));
+		_exit(own(cut ? UINT64_MAX : COUNT, tell[1]));
 	}
+	close(tell[1]);
+	ASSERT_EQ(1, read(tell[0], &c, 1));
 	if (cut) {
 		srand((unsigned int)strtoul(getenv("DEMI_NVME_POWER_CUT"), NULL, 10));
-		usleep(1000 * (useconds_t)(1000 + rand() % POWER_MS));
+		usleep(1000 * (useconds_t)(rand() % POWER_MS));
 		power_off();
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
