@@ -298,6 +298,8 @@ int demi_device_create_queue(struct demi_queue *q, const struct demi_queue_creat
 	bool dedicated = dev->flags & DEMI_DEVICE_F_DEDICATED;
 	int err;
 
+	if (arg->features & ~dev->features)
+		return -EOPNOTSUPP;
 	if (dedicated) {
 		mutex_lock(&demi_devices_lock);
 		err = demi_device_create_dedicated(dev, q, arg, cmd);

@@ -61,6 +61,7 @@ struct demi_device {
 	u32 queues_max;
 	u32 mtu_bytes;
 	u64 offloads;
+	u64 features;			/* that DEMI_QUEUE_CREATE may name */
 	char name[DEMI_NAME_MAX];
 	bool gone;			/* demi_devices_lock */
 	kuid_t grantee;			/* demi_devices_lock; INVALID_UID: nobody */

@@ -89,14 +89,14 @@ static void demi_vnet_free_irqs(struct demi_vnet *vn, struct demi_queue *q)
 
 /* ---- start --------------------------------------------------------------------------------- */
 
-static int demi_vnet_negotiate(struct demi_vnet *vn)
+static int demi_vnet_negotiate(struct demi_vnet *vn, u64 features)
 {
 	struct virtio_pci_modern_device *mdev = &vn->mdev;
 	u8 status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 
 	vp_modern_set_status(mdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	vp_modern_set_status(mdev, status);
-	vp_modern_set_features(mdev, vn->features);
+	vp_modern_set_features(mdev, features);
 	status |= VIRTIO_CONFIG_S_FEATURES_OK;
 	vp_modern_set_status(mdev, status);
 	if (vp_modern_get_status(mdev) != status)
@@ -179,7 +179,7 @@ int demi_vnet_start(struct demi_vnet *vn, struct demi_queue *q, const struct dem
 
 	lockdep_assert_held(&vn->lock);
 	atomic_set(&vn->events, 0);
-	shared->features = vn->features;
+	shared->features = l->features;
 	shared->rx = l->ring[DEMI_VNET_RX];
 	shared->tx = l->ring[DEMI_VNET_TX];
 	shared->mtu_bytes = vn->dev.mtu_bytes;
@@ -193,7 +193,7 @@ int demi_vnet_start(struct demi_vnet *vn, struct demi_queue *q, const struct dem
 	if (err)
 		goto err_irqs;
 	pci_set_master(vn->pdev);
-	err = demi_vnet_negotiate(vn);
+	err = demi_vnet_negotiate(vn, l->features);
 	for (i = 0; i < DEMI_VNET_RINGS && !err; i++)
 		err = demi_vnet_set_ring(vn, i, &l->ring[i]);
 	if (err)

@@ -49,6 +49,22 @@ static void demi_vnet_region_unmap(struct demi_device *dev, struct demi_region *
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
+u64 demi_vnet_choose(const struct demi_vnet *vn, u64 asked)
+{
+	u64 f = vn->features & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN | (DEMI_VNET_ASKED & asked));
+
+	if (!(f & BIT_ULL(VIRTIO_NET_F_CSUM)))
+		f &= ~DEMI_VNET_HOST_TSO;
+	/* one whole packet of 64 KiB a buffer would be the other way */
+	if (!(f & BIT_ULL(VIRTIO_NET_F_GUEST_CSUM)) || !(f & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF)))
+		f &= ~DEMI_VNET_GUEST_TSO;
+	if (!(f & (BIT_ULL(VIRTIO_NET_F_HOST_TSO4) | BIT_ULL(VIRTIO_NET_F_HOST_TSO6))))
+		f &= ~BIT_ULL(VIRTIO_NET_F_HOST_ECN);
+	if (!(f & (BIT_ULL(VIRTIO_NET_F_GUEST_TSO4) | BIT_ULL(VIRTIO_NET_F_GUEST_TSO6))))
+		f &= ~BIT_ULL(VIRTIO_NET_F_GUEST_ECN);
+	return f;
+}
+
 /* 2.6: descriptors are 16 bytes each; the rings end with the other side's event index. */
 static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 index, u16 entries, u32 at)
 {
@@ -69,6 +85,7 @@ static void demi_vnet_lay_out(const struct demi_vnet *vn, const struct demi_queu
 	int i;
 
 	BUILD_BUG_ON(sizeof(struct demi_virtio_queue) > PAGE_SIZE);
+	l->features = demi_vnet_choose(vn, arg->features);
 	l->bytes = PAGE_SIZE;
 	for (i = 0; i < DEMI_VNET_RINGS; i++)
 		l->bytes = demi_vnet_place(&l->ring[i], i, min_t(u32, wish[i], vn->entries[i]),

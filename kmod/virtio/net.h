@@ -17,11 +17,27 @@
 
 #include <linux/atomic.h>
 #include <linux/mutex.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <linux/virtio_pci_modern.h>
+#include <linux/virtio_ring.h>
 #include <uapi/linux/demi_virtio.h>
 
 #include "../core/device.h"
 #include "../core/iommu.h"
+
+/* Without which nothing works; what every user of demi_virtio_queue knows; what some ask for. */
+#define DEMI_VNET_NEEDED	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
+#define DEMI_VNET_KNOWN		(BIT_ULL(VIRTIO_NET_F_MAC) | BIT_ULL(VIRTIO_NET_F_MTU) | \
+				 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | \
+				 BIT_ULL(VIRTIO_F_ORDER_PLATFORM))
+#define DEMI_VNET_HOST_TSO	(BIT_ULL(VIRTIO_NET_F_HOST_TSO4) | \
+				 BIT_ULL(VIRTIO_NET_F_HOST_TSO6) | BIT_ULL(VIRTIO_NET_F_HOST_ECN))
+#define DEMI_VNET_GUEST_TSO	(BIT_ULL(VIRTIO_NET_F_GUEST_TSO4) | \
+				 BIT_ULL(VIRTIO_NET_F_GUEST_TSO6) | BIT_ULL(VIRTIO_NET_F_GUEST_ECN))
+#define DEMI_VNET_ASKED		(BIT_ULL(VIRTIO_NET_F_CSUM) | BIT_ULL(VIRTIO_NET_F_GUEST_CSUM) | \
+				 BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) | DEMI_VNET_HOST_TSO | \
+				 DEMI_VNET_GUEST_TSO)
 
 /* The first pair of virtqueues: 5.1.2 of the specification. */
 enum demi_vnet_ring { DEMI_VNET_RX, DEMI_VNET_TX, DEMI_VNET_RINGS };
@@ -34,7 +50,7 @@ struct demi_vnet {
 	struct pci_dev *pdev;
 	struct virtio_pci_modern_device mdev;
 	struct demi_iommu iommu;
-	u64 features;				/* that will be accepted */
+	u64 features;				/* that are offered, and known */
 	u16 entries[DEMI_VNET_RINGS];		/* at most */
 	resource_size_t doorbell[DEMI_VNET_RINGS];
 	struct mutex lock;			/* queue, and what runs for it */
@@ -46,9 +62,13 @@ extern const struct demi_device_ops demi_vnet_ops;
 
 /* net.c: offsets of the parts of a queue's memory, and its size. */
 struct demi_vnet_layout {
+	u64 features;				/* to be negotiated */
 	struct demi_virtio_ring ring[DEMI_VNET_RINGS];
 	u32 bytes;
 };
+
+/* What is accepted for a user who can deal with @asked. 5.1.3.1: what wants what. */
+u64 demi_vnet_choose(const struct demi_vnet *vn, u64 asked);
 
 /* hw.c */
 

@@ -18,12 +18,6 @@
 /* 5.1.4.1: without VIRTIO_NET_F_MTU there is none but Ethernet's own */
 #define DEMI_VNET_MTU	1500
 
-/* Without which nothing works, and what every user of demi_virtio_queue knows. */
-#define DEMI_VNET_NEEDED	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
-#define DEMI_VNET_KNOWN		(BIT_ULL(VIRTIO_NET_F_MAC) | BIT_ULL(VIRTIO_NET_F_MTU) | \
-				 BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | \
-				 BIT_ULL(VIRTIO_F_ORDER_PLATFORM))
-
 /* ---- doorbells ----------------------------------------------------------------------------- */
 
 /* Does a page of the function's registers hold what a capability of virtio's names? 4.1.4 */
@@ -80,7 +74,7 @@ static int demi_vnet_find_features(struct demi_vnet *vn)
 			"offers no VIRTIO_F_ACCESS_PLATFORM: it would go around the IOMMU\n");
 		return -EOPNOTSUPP;
 	}
-	vn->features = offered & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN);
+	vn->features = offered & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN | DEMI_VNET_ASKED);
 	return 0;
 }
 
@@ -138,6 +132,26 @@ static void demi_vnet_destroy(struct demi_device *dev)
 	kfree(vn);
 }
 
+static u64 demi_vnet_offloads(u64 features)
+{
+	static const struct {
+		u64 feature, offload;
+	} pairs[] = {
+		{ BIT_ULL(VIRTIO_NET_F_CSUM), DEMI_OFFLOAD_TX_CSUM },
+		{ BIT_ULL(VIRTIO_NET_F_HOST_TSO4), DEMI_OFFLOAD_TX_TSO4 },
+		{ BIT_ULL(VIRTIO_NET_F_HOST_TSO6), DEMI_OFFLOAD_TX_TSO6 },
+		{ BIT_ULL(VIRTIO_NET_F_GUEST_CSUM), DEMI_OFFLOAD_RX_CSUM },
+		{ BIT_ULL(VIRTIO_NET_F_GUEST_TSO4), DEMI_OFFLOAD_RX_GRO },
+	};
+	u64 offloads = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+		if (features & pairs[i].feature)
+			offloads |= pairs[i].offload;
+	return offloads;
+}
+
 static void demi_vnet_describe(struct demi_vnet *vn)
 {
 	vn->dev.ops = &demi_vnet_ops;
@@ -146,6 +160,9 @@ static void demi_vnet_describe(struct demi_vnet *vn)
 	vn->dev.flags = DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_IOMMU;
 	vn->dev.queues_max = 1;
 	vn->dev.mtu_bytes = demi_vnet_mtu(vn);
+	vn->dev.offloads = demi_vnet_offloads(demi_vnet_choose(vn, U64_MAX));
+	/* what it does not know it does not offer */
+	vn->dev.features = U64_MAX;
 	vn->dev.destroy = demi_vnet_destroy;
 	strscpy(vn->dev.name, pci_name(vn->pdev), sizeof(vn->dev.name));
 }

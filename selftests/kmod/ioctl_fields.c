@@ -415,6 +415,8 @@ static const struct wrong {
 	W(queue_create, queue_create, flags, DEMI_QUEUE_F_POLL, EOPNOTSUPP),
 	W(queue_create, queue_create, ifindex, 1, EINVAL),
 	W(queue_create, queue_create, poll_idle_us, 1, EINVAL),
+	W(queue_create, queue_create, features, 1, EOPNOTSUPP),
+	W(queue_create, queue_create, features, 1ULL << 63, EOPNOTSUPP),
 	W(queue_create, queue_create, rx_fill_entries, 0, EINVAL),
 	W(queue_create, queue_create, rx_fill_entries, 1, EINVAL),
 	W(queue_create, queue_create, rx_fill_entries, 3, EINVAL),
@@ -438,6 +440,7 @@ static const struct wrong {
 	W(queue_capture, queue_create, ifindex, 1, EINVAL),
 	W(queue_device, queue_create, device_id, 3, EACCES), /* mock1: not bound */
 	W(queue_device, queue_create, kind, DEMI_QUEUE_FLOW, EOPNOTSUPP),
+	W(queue_device, queue_create, features, 1, EOPNOTSUPP),
 	W(queue_shutdown, queue_shutdown, queue_id, 0, ENOENT),
 	W(queue_shutdown, queue_shutdown, queue_id, NO_ID, ENOENT),
 	W(queue_shutdown, queue_shutdown, queue_id, ~0U, ENOENT),
@@ -527,10 +530,12 @@ static const struct wrong {
 
 #define WRONGS (sizeof(wrongs) / sizeof(wrongs[0]))
 
+#define FIRST (-2000)
+
 /* Wrong for every command: what the head of an argument says. */
 static const struct {
 	const char *field;
-	int more; /* bytes beyond the struct */
+	int more; /* bytes beyond the struct; about FIRST: beyond its first version */
 	bool zero; /* they are */
 	__u32 flags;
 	int err;
@@ -539,7 +544,8 @@ static const struct {
 	{ "size a longer struct's, zeroes", 64, true, 0, 0 },
 	{ "size a longer struct's, not zeroes", 64, false, 0, -E2BIG },
 	{ "size beyond a page", 4096, true, 0, -E2BIG },
-	{ "size a byte short", -1, true, 0, -EINVAL },
+	{ "size the first version's", FIRST, true, 0, 0 },
+	{ "size a byte short of that", FIRST - 1, true, 0, -EINVAL },
 	{ "size 0", -1000, true, 0, -EINVAL },
 	{ "flags", 0, true, 1U << 31, -EINVAL },
 };
@@ -551,6 +557,18 @@ static void prepare(const struct command *c, union arg *a)
 	memset(a, 0, sizeof(*a));
 	c->valid(a);
 	a->size = c->size;
+}
+
+static __u32 first_size(const struct command *c)
+{
+	return c->cmd == DEMI_QUEUE_CREATE ? offsetof(struct demi_queue_create, features) : c->size;
+}
+
+static __u32 head_size(const struct command *c, int more)
+{
+	if (more <= FIRST)
+		return first_size(c) + (more - FIRST);
+	return more == -1000 ? 0 : c->size + more;
 }
 
 static bool expect(const struct command *c, union arg *a, int err)
@@ -584,7 +602,7 @@ static void test_head(const struct command *c, unsigned int h)
 
 	prepare(c, &a);
 	memcpy(&made, &a, sizeof(a));
-	a.size = heads[h].more == -1000 ? 0 : c->size + heads[h].more;
+	a.size = head_size(c, heads[h].more);
 	a.flags |= heads[h].flags;
 	if (!heads[h].zero)
 		a.bytes[c->size + 17] = 1;

@@ -60,6 +60,7 @@ struct vt_ring {
 struct vt {
 	int fd, queue_fd;
 	uint32_t device, region;
+	uint64_t features; /* that are asked for */
 	uint8_t *mem;
 	uint64_t iova;
 	uint8_t *map;
@@ -168,7 +169,8 @@ static VT_UNUSED int vt_queue(struct vt *v, uint32_t entries)
 				       .rx_fill_entries = entries,
 				       .rx_entries = entries,
 				       .tx_entries = entries,
-				       .tx_done_entries = entries };
+				       .tx_done_entries = entries,
+				       .features = v->features };
 	int err = vt_ioctl(v->fd, DEMI_QUEUE_CREATE, &c);
 
 	if (err)

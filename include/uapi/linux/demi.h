@@ -423,6 +423,8 @@ enum demi_queue_kind {
  * @rx: out
  * @tx: out, entries 0 if there is none
  * @tx_done: out
+ * @features: in, of a dedicated device whose kind has features (<linux/demi_virtio.h>): those that
+ *	the caller can deal with, else 0. Not in the first version
  *
  * The rings are zeroed memory of the kernel, charged to the caller's memory cgroup. A mapping is
  * not inherited over fork(). After a shutdown a touched page of the mapping is a scratch page.
@@ -456,6 +458,7 @@ struct demi_queue_create {
 	struct demi_ring_layout rx;
 	struct demi_ring_layout tx;
 	struct demi_ring_layout tx_done;
+	__aligned_u64 features;
 };
 
 /**

@@ -23,7 +23,11 @@
  *
  * DEMI_QUEUE_CREATE: rx_entries and tx_entries are the wish for the rings' sizes, of which the
  * device's own sizes are the limit; rx_fill_entries is as rx_entries, tx_done_entries as
- * tx_entries, else EINVAL. The four struct demi_ring_layout are zero.
+ * tx_entries, else EINVAL. The four struct demi_ring_layout are zero. In features the caller names
+ * what it can deal with of CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, GUEST_ECN, HOST_TSO4,
+ * HOST_TSO6, HOST_ECN and MRG_RXBUF; other bits are ignored. What is in force is what the device
+ * offers of them, without what wants another one that is not: CSUM for HOST_*, GUEST_CSUM for
+ * GUEST_*, as the specification says, and MRG_RXBUF for GUEST_TSO*.
  *
  * Doorbells. The 16 bit word at doorbell of a ring is written with its index, in one store, when
  * the device asks to be told (VIRTIO_F_EVENT_IDX). Reads of that page are the device's to answer.
@@ -53,8 +57,7 @@ struct demi_virtio_ring {
 /**
  * struct demi_virtio_queue - at the beginning of the mapping
  * @features: bits of virtio that are in force. Always: VERSION_1, ACCESS_PLATFORM. If the device
- *	offers them: MAC, MTU, EVENT_IDX, ORDER_PLATFORM. Others only when the user has asked for
- *	them in a way that this version does not have
+ *	offers them: MAC, MTU, EVENT_IDX, ORDER_PLATFORM. Others that DEMI_QUEUE_CREATE named
  * @rx: to receive
  * @tx: to transmit
  * @mtu_bytes: longest IP packet

@@ -3,6 +3,7 @@
 #include "pktdev/virtio/dev.h"
 
 #include "core/log.h"
+#include "ether/ether.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,16 @@
 #define ENTRIES 256
 #define SEGS_MAX 17
 #define ZC_MIN 1024
-#define ETHER_HLEN 14
+/* From so many descriptors on a packet of 64 KiB can always be sent, also if all of it has to be copied. */
+#define WIDE (SEGS_MAX + 65536 / DEMI_VIRTIO_SLOT_BYTES + 1)
+#define GSO_SEGS 64
+#define BIT(feature) (1ULL << (feature))
+
+/* What the kernel may negotiate here. */
+#define FEATURES                                                                                                       \
+	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                          \
+	 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |                    \
+	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_MRG_RXBUF))
 
 int demi_virtio_gone(struct demi_virtio_dev *vd)
 {
@@ -132,7 +142,9 @@ static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create 
 		return -errno;
 	vd->shared = (struct demi_virtio_queue *)vd->map;
 	vd->features = vd->shared->features;
-	event_idx = vd->features >> VIRTIO_RING_F_EVENT_IDX & 1;
+	vd->merges = demi_virtio_has(vd, VIRTIO_NET_F_MRG_RXBUF);
+	vd->rx_described = demi_virtio_has(vd, VIRTIO_NET_F_GUEST_CSUM);
+	event_idx = demi_virtio_has(vd, VIRTIO_RING_F_EVENT_IDX);
 	ret = demi_vring_init(&vd->rx, vd->map, vd->map_bytes, &vd->shared->rx, event_idx);
 	if (!ret)
 		ret = demi_vring_init(&vd->tx, vd->map, vd->map_bytes, &vd->shared->tx, event_idx);
@@ -149,7 +161,8 @@ static int queue_open(struct demi_virtio_dev *vd)
 				       .rx_fill_entries = ENTRIES,
 				       .rx_entries = ENTRIES,
 				       .tx_entries = ENTRIES,
-				       .tx_done_entries = ENTRIES };
+				       .tx_done_entries = ENTRIES,
+				       .features = FEATURES };
 	struct demi_device_bind bind = { .size = sizeof(bind), .device_id = vd->device_id };
 	int ret = demi_kdev_call(vd->mem->fd, DEMI_DEVICE_BIND, &bind);
 
@@ -192,11 +205,41 @@ static int device_open(struct demi_virtio_dev *vd)
 	return err;
 }
 
+/* The longest packets each way, and what the device does for them. */
+static void set_head(struct demi_virtio_dev *vd, struct demi_ctx *ctx)
+{
+	uint32_t mtu = vd->shared->mtu_bytes, most = DEMI_VIRTIO_RX_LEN - DEMI_VIRTIO_HDR_BYTES - DEMI_ETHER_HLEN;
+	bool wide = vd->tx.entries >= WIDE;
+
+	vd->tx_bytes_max = wide ? DEMI_VIRTIO_HDR_BYTES + DEMI_ETHER_HLEN + UINT16_MAX : DEMI_VIRTIO_SLOT_BYTES;
+	if (vd->merges && wide)
+		most = UINT16_MAX;
+	vd->dev = (struct demi_pktdev){ .ops = &virtio_ops,
+					.ctx = ctx,
+					.mtu_bytes = mtu < most ? mtu : most,
+					.gso_max_segs = GSO_SEGS,
+					.tx_segs_max = vd->tx.entries < SEGS_MAX ? vd->tx.entries : SEGS_MAX,
+					.zc_min_bytes = ZC_MIN,
+					.tx_headroom_bytes = DEMI_VIRTIO_HDR_BYTES,
+					.rx_buf_bytes = DEMI_VIRTIO_RX_BYTES,
+					.wake_fd = vd->fd };
+	memcpy(vd->dev.mac, vd->shared->mac, sizeof(vd->dev.mac));
+	if (demi_virtio_has(vd, VIRTIO_NET_F_CSUM))
+		vd->dev.caps |= DEMI_PKTDEV_C_TX_CSUM;
+	if (!wide || !demi_virtio_has(vd, VIRTIO_NET_F_HOST_ECN)) /* the stack marks some packets */
+		return;
+	if (demi_virtio_has(vd, VIRTIO_NET_F_HOST_TSO4))
+		vd->dev.caps |= DEMI_PKTDEV_C_TX_TSO4;
+	if (demi_virtio_has(vd, VIRTIO_NET_F_HOST_TSO6))
+		vd->dev.caps |= DEMI_PKTDEV_C_TX_TSO6;
+	if (vd->dev.caps & (DEMI_PKTDEV_C_TX_TSO4 | DEMI_PKTDEV_C_TX_TSO6))
+		vd->dev.gso_max_bytes = UINT16_MAX;
+}
+
 int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct demi_virtio_dev *vd = calloc(1, sizeof(*vd));
-	uint32_t mtu = DEMI_VIRTIO_RX_LEN - DEMI_VIRTIO_HDR_BYTES - ETHER_HLEN;
 	int ret;
 
 	if (!vd)
@@ -208,23 +251,13 @@ int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out)
 	ret = device_open(vd);
 	if (ret)
 		goto err_mem;
+	set_head(vd, ctx);
 	ret = demi_virtio_tx_init(vd);
 	if (ret)
 		goto err_queue;
 	ret = demi_virtio_rx_init(vd);
 	if (ret)
 		goto err_tx;
-	if (vd->shared->mtu_bytes < mtu)
-		mtu = vd->shared->mtu_bytes;
-	vd->dev = (struct demi_pktdev){ .ops = &virtio_ops,
-					.ctx = ctx,
-					.mtu_bytes = mtu,
-					.tx_segs_max = vd->tx.entries < SEGS_MAX ? vd->tx.entries : SEGS_MAX,
-					.zc_min_bytes = ZC_MIN,
-					.tx_headroom_bytes = DEMI_VIRTIO_HDR_BYTES,
-					.rx_buf_bytes = DEMI_VIRTIO_RX_BYTES,
-					.wake_fd = vd->fd };
-	memcpy(vd->dev.mac, vd->shared->mac, sizeof(vd->dev.mac));
 	*out = &vd->dev;
 	return 0;
 

@@ -7,7 +7,8 @@
  * reads and writes registered memory at the addresses that it has in this process, and nothing else: the IOMMU sees to
  * that.
  *
- * Receive. Each descriptor has one heap object, for a whole frame:
+ * Receive. Each descriptor has one heap object, for a whole frame, or for a part of one (VIRTIO_NET_F_MRG_RXBUF: what
+ * follows the first has no header):
  *
  *	object	|            | virtio_net_hdr_v1 | Ethernet frame ...
  *		0            DEMI_VIRTIO_RX_OFFSET  + 12 = DEMI_PKT_HEADROOM
@@ -16,7 +17,7 @@
  * bytes are copied out and the object stays.
  *
  * Transmit. A packet is a chain of as many descriptors as it has segments, with virtio's header in the first one's
- * headroom. A segment that is not registered is copied to the slot that each descriptor has.
+ * headroom. A segment that is not registered is copied to the slot that each descriptor has, or to several.
  */
 
 #include "core/ctx.h"
@@ -51,6 +52,8 @@ struct demi_virtio_dev {
 	size_t map_bytes;
 	struct demi_virtio_queue *shared; /* at the map's beginning */
 	uint64_t features; /* what shared->features has to be */
+	bool merges; /* MRG_RXBUF: a header says how many buffers its packet has */
+	bool rx_described; /* GUEST_CSUM: and what is to be known of checksum and segments */
 	bool gone; /* -ENODEV from now on */
 	uint16_t looks; /* at an empty ring, until it is asked whether the device is there */
 
@@ -59,6 +62,7 @@ struct demi_virtio_dev {
 
 	struct demi_vring tx;
 	char *slots;
+	uint32_t tx_bytes_max; /* of a packet, with the device's header */
 	struct demi_virtio_sent *sent;
 	uint16_t *chain; /* by descriptor: the next of its chain, or of the free ones */
 	uint16_t free_head, free_count;
@@ -70,6 +74,11 @@ struct demi_virtio_dev {
 static inline struct demi_virtio_dev *demi_virtio_dev(struct demi_pktdev *d)
 {
 	return (struct demi_virtio_dev *)d;
+}
+
+static inline bool demi_virtio_has(const struct demi_virtio_dev *vd, unsigned int feature)
+{
+	return vd->features >> feature & 1;
 }
 
 /* The function was taken away, or is broken: say so once. Returns -ENODEV. */

@@ -7,7 +7,7 @@
  * with which, the device being the other side:
  *
  *	publish		store-release of avail->idx	its load of it, before it reads entries and descriptors
- *	avail		load-acquire of used->idx	its store of it, after it wrote entries and buffers
+ *	look		load-acquire of used->idx	its store of it, after it wrote entries and buffers
  *	wants_kick	full barrier, load avail_event	its barrier between storing avail_event and reading avail->idx
  *	arm		store used_event, full barrier	its barrier between storing used->idx and reading used_event
  *
@@ -30,7 +30,8 @@ struct demi_vring {
 	uint16_t entries, mask, index;
 	uint16_t next; /* of avail: the entry to be written */
 	uint16_t published; /* avail->idx as the device knows it */
-	uint16_t seen; /* of used */
+	uint16_t seen; /* of used: the next to be taken */
+	uint16_t looked; /* and the end of those that are there, as of the last look */
 	uint16_t quiet_at; /* used_event while quiet */
 	bool quiet; /* no interrupts are asked for */
 	bool event_idx;
@@ -58,6 +59,13 @@ static inline int demi_vring_init(struct demi_vring *r, char *map, size_t map_by
 	return 0;
 }
 
+/* Descriptor @i: its VRING_DESC_F_*, and with F_NEXT the next of its chain. The device's when its chain was put. */
+static inline void demi_vring_describe(struct demi_vring *r, uint16_t i, uintptr_t addr, uint32_t len, uint16_t flags,
+				       uint16_t next)
+{
+	r->desc[i] = (struct vring_desc){ .addr = addr, .len = len, .flags = flags, .next = next };
+}
+
 /* A chain of descriptors for the device, once it is published. */
 static inline void demi_vring_put(struct demi_vring *r, uint16_t head)
 {
@@ -82,20 +90,31 @@ static inline void demi_vring_kick(const struct demi_vring *r)
 	__atomic_store_n(r->doorbell, r->index, __ATOMIC_RELEASE);
 }
 
-/* Entries of used that were not taken. -EPROTO: an index that cannot be. */
-static inline int demi_vring_avail(const struct demi_vring *r)
+/* Is there something for demi_vring_peek()? -EPROTO: an index that cannot be. */
+static inline int demi_vring_look(struct demi_vring *r)
 {
-	uint16_t n = (uint16_t)(__atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE) - r->seen);
+	uint16_t n;
 
-	return n <= r->entries ? n : -EPROTO;
+	r->looked = __atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE);
+	n = (uint16_t)(r->looked - r->seen);
+	return n <= r->entries ? n != 0 : -EPROTO;
 }
 
-/* The next of them, read once. */
-static inline struct vring_used_elem demi_vring_take(struct demi_vring *r)
+/* Of what the last look saw the next, read once. False: that was all. */
+static inline bool demi_vring_peek(const struct demi_vring *r, struct vring_used_elem *out)
 {
-	const volatile struct vring_used_elem *e = &r->used->ring[r->seen++ & r->mask];
+	const volatile struct vring_used_elem *e = &r->used->ring[r->seen & r->mask];
 
-	return (struct vring_used_elem){ .id = e->id, .len = e->len };
+	if (r->seen == r->looked)
+		return false;
+	*out = (struct vring_used_elem){ .id = e->id, .len = e->len };
+	return true;
+}
+
+/* It is taken. */
+static inline void demi_vring_pop(struct demi_vring *r)
+{
+	r->seen++;
 }
 
 /*

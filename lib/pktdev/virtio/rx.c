@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Receiving: a frame a descriptor, and every descriptor that came back gets a buffer again. */
+/*
+ * Receiving: a frame in a buffer, or in several if it is long, and every descriptor that came back gets a buffer again.
+ */
 #include "pktdev/virtio/dev.h"
 
 #include "core/log.h"
+#include "ether/ether.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +30,8 @@ static void *buffer_get(struct demi_virtio_dev *vd)
 static void post(struct demi_virtio_dev *vd, uint16_t i, void *obj)
 {
 	vd->posted[i] = obj;
-	vd->rx.desc[i] = (struct vring_desc){ .addr = (uintptr_t)obj + DEMI_VIRTIO_RX_OFFSET,
-					      .len = DEMI_VIRTIO_RX_LEN,
-					      .flags = VRING_DESC_F_WRITE };
+	demi_vring_describe(&vd->rx, i, (uintptr_t)obj + DEMI_VIRTIO_RX_OFFSET, DEMI_VIRTIO_RX_LEN, VRING_DESC_F_WRITE,
+			    0);
 	demi_vring_put(&vd->rx, i);
 }
 
@@ -107,51 +109,168 @@ static char *hand_over(struct demi_virtio_dev *vd, uint16_t i, uint32_t len)
 	return fresh;
 }
 
-/* One that came back: its packet, or nothing. Entries written, or -ENODEV. */
-static int take(struct demi_virtio_dev *vd, struct demi_pkt *pkt)
+/* What came with @e is of no use: its buffer is posted again. */
+static void refuse(struct demi_virtio_dev *vd, const struct vring_used_elem *e)
 {
-	struct vring_used_elem e = demi_vring_take(&vd->rx);
+	post(vd, (uint16_t)e->id, vd->posted[e->id]);
+}
+
+static inline bool is_posted(const struct demi_virtio_dev *vd, const struct vring_used_elem *e)
+{
+	return e->id < vd->rx.entries && vd->posted[e->id];
+}
+
+/*
+ * What the device says of the packet: 5.1.6.4.1. False: it says what it may not, or of bytes that are not there. Read
+ * once: the device could still write to it.
+ */
+static __attribute__((noinline)) bool describe(const struct demi_virtio_dev *vd, struct demi_pkt *pkt)
+{
+	const volatile struct virtio_net_hdr_v1 *at = (const void *)(pkt->data - DEMI_VIRTIO_HDR_BYTES);
+	uint8_t flags = at->flags, type = at->gso_type;
+
+	if (flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+		pkt->csum_start = at->csum_start;
+		pkt->csum_offset = at->csum_offset;
+		if (pkt->csum_start < DEMI_ETHER_HLEN || (uint32_t)pkt->csum_start + pkt->csum_offset + 2 > pkt->len)
+			return false;
+		pkt->flags |= DEMI_PKT_F_CSUM_PARTIAL;
+	} else if (flags & VIRTIO_NET_HDR_F_DATA_VALID) {
+		pkt->flags |= DEMI_PKT_F_CSUM_OK;
+	}
+	if (type == VIRTIO_NET_HDR_GSO_NONE)
+		return true;
+	if ((type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV4 &&
+	    demi_virtio_has(vd, VIRTIO_NET_F_GUEST_TSO4))
+		pkt->flags |= DEMI_PKT_F_GSO_TCP4;
+	else if ((type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV6 &&
+		 demi_virtio_has(vd, VIRTIO_NET_F_GUEST_TSO6))
+		pkt->flags |= DEMI_PKT_F_GSO_TCP6;
+	else
+		return false;
+	if (type & VIRTIO_NET_HDR_GSO_ECN)
+		pkt->flags |= DEMI_PKT_F_GSO_ECN;
+	pkt->gso_size = at->gso_size;
+	return pkt->gso_size && pkt->flags & DEMI_PKT_F_CSUM_PARTIAL;
+}
+
+/* A packet in @n buffers, of which @e has the first; all are there. Entries written, or -ENODEV. */
+static __attribute__((noinline)) int take_merged(struct demi_virtio_dev *vd, struct vring_used_elem *e, uint32_t n,
+						 struct demi_pkt *pkts)
+{
+	uint32_t skip = DEMI_VIRTIO_HDR_BYTES, least = skip + DEMI_PKT_RX_FIRST_MIN, bytes = 0, kept = 0;
+	bool wrong = false, lost = false;
+
+	for (uint32_t i = 0; i < n; i++, skip = 0, least = 1) {
+		char *obj = NULL;
+
+		if (i && (!demi_vring_peek(&vd->rx, e) || !is_posted(vd, e))) {
+			wrong = true;
+			demi_virtio_gone(vd);
+			break;
+		}
+		demi_vring_pop(&vd->rx);
+		wrong |= e->len < least || e->len > DEMI_VIRTIO_RX_LEN;
+		if (!wrong && !lost)
+			obj = hand_over(vd, (uint16_t)e->id, e->len);
+		else
+			refuse(vd, e);
+		if (!obj) {
+			lost = true;
+			continue;
+		}
+		pkts[kept++] = (struct demi_pkt){ .data = (uint8_t *)obj + DEMI_VIRTIO_RX_OFFSET + skip,
+						  .len = e->len - skip,
+						  .flags = i + 1 < n ? DEMI_PKT_F_MORE : 0 };
+		bytes += e->len - skip;
+	}
+	wrong = wrong || (!lost && vd->rx_described && !describe(vd, &pkts[0]));
+	if (!wrong && !lost) {
+		vd->stats.rx_packets++;
+		vd->stats.rx_bytes += bytes;
+		return (int)n;
+	}
+	while (kept)
+		demi_heap_free(pkts[--kept].data);
+	vd->stats.rx_errors += wrong;
+	vd->stats.rx_dropped += !wrong;
+	return vd->gone ? -ENODEV : 0;
+}
+
+/* A packet in the buffer of @e. Entries written. */
+static inline int take(struct demi_virtio_dev *vd, const struct vring_used_elem *e, struct demi_pkt *pkt)
+{
 	char *obj;
 
-	if (e.id >= vd->rx.entries || !vd->posted[e.id])
-		return demi_virtio_gone(vd);
-	if (e.len <= DEMI_VIRTIO_HDR_BYTES || e.len > DEMI_VIRTIO_RX_LEN) {
+	demi_vring_pop(&vd->rx);
+	if (e->len <= DEMI_VIRTIO_HDR_BYTES || e->len > DEMI_VIRTIO_RX_LEN) {
 		vd->stats.rx_errors++;
-		post(vd, (uint16_t)e.id, vd->posted[e.id]);
+		refuse(vd, e);
 		return 0;
 	}
-	obj = hand_over(vd, (uint16_t)e.id, e.len);
+	obj = hand_over(vd, (uint16_t)e->id, e->len);
 	if (!obj) {
 		vd->stats.rx_dropped++;
 		return 0;
 	}
-	/* no checksum was asked of the device, and no merging: its header says nothing */
 	*pkt = (struct demi_pkt){ .data = (uint8_t *)obj + DEMI_PKT_HEADROOM,
-				  .len = e.len - (uint32_t)DEMI_VIRTIO_HDR_BYTES };
+				  .len = e->len - (uint32_t)DEMI_VIRTIO_HDR_BYTES };
+	if (vd->rx_described && !describe(vd, pkt)) {
+		vd->stats.rx_errors++;
+		demi_heap_free(obj);
+		return 0;
+	}
 	vd->stats.rx_packets++;
 	vd->stats.rx_bytes += pkt->len;
 	return 1;
 }
 
+/* How many buffers the packet has that begins in the buffer of @e. 0, or more than can be: the device lies. */
+static inline uint32_t buffers_of(const struct demi_virtio_dev *vd, const struct vring_used_elem *e)
+{
+	const volatile struct virtio_net_hdr_v1 *h = (void *)((char *)vd->posted[e->id] + DEMI_VIRTIO_RX_OFFSET);
+
+	return vd->merges ? h->num_buffers : 1;
+}
+
+/* The packets that are there, as far as there is room. Entries written, or -ENODEV. */
+static int take_all(struct demi_virtio_dev *vd, struct demi_pkt *pkts, uint32_t max)
+{
+	struct vring_used_elem e;
+	uint32_t out = 0, n;
+	int ret = 0;
+
+	while (out < max && ret >= 0 && demi_vring_peek(&vd->rx, &e)) {
+		if (!is_posted(vd, &e))
+			ret = demi_virtio_gone(vd);
+		else if (__builtin_expect((n = buffers_of(vd, &e)) == 1, 1))
+			ret = take(vd, &e, &pkts[out]);
+		else if (!n || n > DEMI_PKT_RX_SEGS_MAX)
+			ret = demi_virtio_gone(vd);
+		else if (n > max - out)
+			break;
+		else
+			ret = take_merged(vd, &e, n, &pkts[out]);
+		out += ret > 0 ? (uint32_t)ret : 0;
+	}
+	return out ? (int)out : ret;
+}
+
 int demi_virtio_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 {
 	struct demi_virtio_dev *vd = demi_virtio_dev(d);
-	uint32_t out = 0;
-	int n, ret = 0;
+	int some, ret;
 
 	if (__builtin_expect(vd->gone, 0))
 		return -ENODEV;
-	n = demi_vring_avail(&vd->rx);
-	if (n == 0 && ++vd->looks)
+	some = demi_vring_look(&vd->rx);
+	if (some == 0 && ++vd->looks)
 		return 0;
-	ret = n < 0 ? demi_virtio_gone(vd) : demi_virtio_check(vd);
-	if (ret || !n)
+	ret = some < 0 ? demi_virtio_gone(vd) : demi_virtio_check(vd);
+	if (ret || !some)
 		return ret;
-	for (; n > 0 && out < max && ret >= 0; n--) {
-		ret = take(vd, &pkts[out]);
-		out += ret > 0;
-	}
+	ret = take_all(vd, pkts, max);
 	demi_vring_quiet(&vd->rx);
 	publish(vd);
-	return out ? (int)out : ret;
+	return ret;
 }

@@ -10,59 +10,108 @@ static char *slot_of(const struct demi_virtio_dev *vd, uint16_t i)
 	return vd->slots + (size_t)i * DEMI_VIRTIO_SLOT_BYTES;
 }
 
-/* Where the device finds @len bytes at @p: there, or, copied, in the descriptor's slot. */
-static uintptr_t reach(struct demi_virtio_dev *vd, uint16_t i, const void *p, uint32_t len, bool *copied)
+/* Can the device read it where it is? */
+static inline bool reached(const struct demi_virtio_dev *vd, const void *p, uint32_t len)
 {
 	uint64_t offset;
 
-	if (__builtin_expect(demi_ring_mem_find(vd->mem, p, len, &offset) != 0, 1))
-		return (uintptr_t)p;
-	memcpy(slot_of(vd, i), p, len);
-	*copied = true;
-	return (uintptr_t)slot_of(vd, i);
+	return demi_ring_mem_find(vd->mem, p, len, &offset) != 0;
+}
+
+/* One descriptor of the packet that is being put; @i moves on to the next free one. */
+static inline void put_piece(struct demi_virtio_dev *vd, uint16_t *i, uintptr_t addr, uint32_t len, bool more)
+{
+	uint16_t next = vd->chain[*i];
+
+	demi_vring_describe(&vd->tx, *i, addr, len, more ? VRING_DESC_F_NEXT : 0, more ? next : 0);
+	*i = next;
+}
+
+/* What the device cannot reach is copied to slots, as many as it takes. How many. */
+static __attribute__((noinline)) uint16_t put_copy(struct demi_virtio_dev *vd, uint16_t *i, const uint8_t *p,
+						   uint32_t len, bool more)
+{
+	uint16_t n = 0;
+
+	for (; len; n++) {
+		uint32_t part = len < DEMI_VIRTIO_SLOT_BYTES ? len : DEMI_VIRTIO_SLOT_BYTES;
+
+		memcpy(slot_of(vd, *i), p, part);
+		p += part;
+		len -= part;
+		put_piece(vd, i, (uintptr_t)slot_of(vd, *i), part, more || len);
+	}
+	return n;
+}
+
+/* 5.1.6.2: what is left to the device. */
+static void describe(struct virtio_net_hdr_v1 *h, const struct demi_pkt *p)
+{
+	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	h->csum_start = p->csum_start;
+	h->csum_offset = p->csum_offset;
+	if (!(p->flags & (DEMI_PKT_F_GSO_TCP4 | DEMI_PKT_F_GSO_TCP6)))
+		return;
+	h->gso_type = p->flags & DEMI_PKT_F_GSO_TCP4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+	if (p->flags & DEMI_PKT_F_GSO_ECN)
+		h->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+	h->gso_size = p->gso_size;
+	h->hdr_len = p->hdr_len;
 }
 
 static void put(struct demi_virtio_dev *vd, const struct demi_pkt *pkts, uint32_t n)
 {
-	uint16_t head = vd->free_head, i = head, last = head;
 	uint8_t *first = pkts[0].data - DEMI_VIRTIO_HDR_BYTES;
-	bool asked = false, copied = false;
+	uint16_t head = vd->free_head, i = head, last = head, ndesc = 0;
+	struct virtio_net_hdr_v1 hdr = { 0 };
+	bool copied = false;
 	uint32_t k;
 
-	memset(first, 0, DEMI_VIRTIO_HDR_BYTES);
+	if (pkts[0].flags & DEMI_PKT_F_CSUM_PARTIAL)
+		describe(&hdr, &pkts[0]);
+	memcpy(first, &hdr, sizeof(hdr));
 	for (k = 0; k < n; k++) {
 		const uint8_t *p = k ? pkts[k].data : first;
 		uint32_t len = pkts[k].len + (k ? 0 : (uint32_t)DEMI_VIRTIO_HDR_BYTES);
-		bool more = k + 1 < n, mine = false;
 
-		vd->tx.desc[i] = (struct vring_desc){ .addr = reach(vd, i, p, len, &mine),
-						      .len = len,
-						      .flags = more ? VRING_DESC_F_NEXT : 0,
-						      .next = more ? vd->chain[i] : 0 };
-		if (pkts[k].flags & DEMI_PKT_F_ZEROCOPY) {
-			asked = true;
-			copied |= mine;
+		if (__builtin_expect(reached(vd, p, len), 1)) {
+			put_piece(vd, &i, (uintptr_t)p, len, k + 1 < n);
+			ndesc++;
+		} else {
+			ndesc = (uint16_t)(ndesc + put_copy(vd, &i, p, len, k + 1 < n));
+			copied |= pkts[k].flags & DEMI_PKT_F_ZEROCOPY;
 		}
 		vd->stats.tx_bytes += pkts[k].len;
-		last = i;
-		i = vd->chain[i];
 	}
+	for (k = 1; k < ndesc; k++)
+		last = vd->chain[last];
 	vd->chain[last] = DEMI_VIRTIO_NONE;
 	vd->free_head = i;
-	vd->free_count -= (uint16_t)n;
-	vd->sent[head] = (struct demi_virtio_sent){ pkts[0].cookie, (uint16_t)n, asked && copied };
+	vd->free_count -= ndesc;
+	vd->sent[head] = (struct demi_virtio_sent){ pkts[0].cookie, ndesc, copied };
 	vd->stats.tx_packets++;
 	demi_vring_put(&vd->tx, head);
 }
 
-/* A slot holds a whole frame, so that each segment of what fits the MTU does. */
-static bool fits(const struct demi_pkt *pkts, uint32_t n)
+/* Descriptors that the packet may take. What fits into one slot takes one a segment, copied or not. */
+static inline uint32_t descs_of(const struct demi_virtio_dev *vd, const struct demi_pkt *pkts, uint32_t n)
 {
-	uint32_t bytes = DEMI_VIRTIO_HDR_BYTES, i;
+	uint32_t bytes = DEMI_VIRTIO_HDR_BYTES, descs = 0, i;
 
 	for (i = 0; i < n; i++)
 		bytes += pkts[i].len;
-	return bytes <= DEMI_VIRTIO_SLOT_BYTES;
+	if (__builtin_expect(bytes <= DEMI_VIRTIO_SLOT_BYTES, 1))
+		return n;
+	if (bytes > vd->tx_bytes_max)
+		return UINT32_MAX;
+	for (i = 0; i < n; i++) {
+		uint32_t skip = i ? 0 : (uint32_t)DEMI_VIRTIO_HDR_BYTES, len = pkts[i].len + skip;
+
+		descs += reached(vd, pkts[i].data - skip, len)
+				 ? 1
+				 : (len + DEMI_VIRTIO_SLOT_BYTES - 1) / DEMI_VIRTIO_SLOT_BYTES;
+	}
+	return descs;
 }
 
 int demi_virtio_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n)
@@ -73,14 +122,16 @@ int demi_virtio_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t 
 	if (__builtin_expect(vd->gone, 0))
 		return -ENODEV;
 	while (at < n) {
-		uint32_t segs = 1;
+		uint32_t segs = 1, descs;
 
 		while (pkts[at + segs - 1].flags & DEMI_PKT_F_MORE && at + segs < n)
 			segs++;
-		if (__builtin_expect(!fits(&pkts[at], segs), 0))
-			return at ? (int)at : -EMSGSIZE;
-		if (segs > vd->free_count)
+		descs = descs_of(vd, &pkts[at], segs);
+		if (__builtin_expect(descs > vd->free_count, 0)) {
+			if (descs == UINT32_MAX && !at)
+				return -EMSGSIZE;
 			break;
+		}
 		put(vd, &pkts[at], segs);
 		at += segs;
 	}
@@ -130,25 +181,26 @@ static int report_gone(struct demi_virtio_dev *vd, struct demi_pkt_done *done, u
 int demi_virtio_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32_t max)
 {
 	struct demi_virtio_dev *vd = demi_virtio_dev(d);
+	struct vring_used_elem e;
 	uint32_t out = 0;
-	int n;
+	int some;
 
 	if (__builtin_expect(vd->gone, 0))
 		return report_gone(vd, done, max);
-	n = demi_vring_avail(&vd->tx);
-	if (!n)
+	some = demi_vring_look(&vd->tx);
+	if (!some)
 		return 0;
-	if (n < 0)
+	if (some < 0)
 		demi_virtio_gone(vd);
 	else
 		demi_virtio_check(vd);
-	while (!vd->gone && n-- > 0 && out < max) {
-		struct vring_used_elem e = demi_vring_take(&vd->tx);
-
-		if (e.id >= vd->tx.entries || !vd->sent[e.id].ndesc)
+	while (!vd->gone && out < max && demi_vring_peek(&vd->tx, &e)) {
+		if (e.id >= vd->tx.entries || !vd->sent[e.id].ndesc) {
 			demi_virtio_gone(vd);
-		else
-			done[out++] = report(vd, (uint16_t)e.id, 0);
+			break;
+		}
+		demi_vring_pop(&vd->tx);
+		done[out++] = report(vd, (uint16_t)e.id, 0);
 	}
 	if (vd->gone)
 		return out ? (int)out : report_gone(vd, done, max);
