@@ -141,20 +141,24 @@ static void demi_vnet_unmap_rings(struct demi_vnet *vn, u32 end)
 }
 
 /*
- * What the device only reads is mapped so: descriptors and available rings. The page before them
- * is no business of its.
+ * What the device only reads is mapped so: descriptors and available rings; of packed rings it
+ * writes to the descriptors. The page before them is no business of its.
  */
 static int demi_vnet_map_rings(struct demi_vnet *vn, struct demi_queue *q,
 			       const struct demi_vnet_layout *l)
 {
 	const struct demi_virtio_ring *rx = &l->ring[DEMI_VNET_RX], *tx = &l->ring[DEMI_VNET_TX];
+	const int desc = l->features & BIT_ULL(VIRTIO_F_RING_PACKED) ?
+			 IOMMU_READ | IOMMU_WRITE : IOMMU_READ;
 	const struct {
 		u32 at, end;
 		int prot;
 	} parts[] = {
-		{ rx->desc, rx->used, IOMMU_READ },
+		{ rx->desc, rx->avail, desc },
+		{ rx->avail, rx->used, IOMMU_READ },
 		{ rx->used, tx->desc, IOMMU_READ | IOMMU_WRITE },
-		{ tx->desc, tx->used, IOMMU_READ },
+		{ tx->desc, tx->avail, desc },
+		{ tx->avail, tx->used, IOMMU_READ },
 		{ tx->used, l->bytes, IOMMU_READ | IOMMU_WRITE },
 	};
 	int err, i;

@@ -65,13 +65,21 @@ u64 demi_vnet_choose(const struct demi_vnet *vn, u64 asked)
 	return f;
 }
 
-/* 2.6: descriptors are 16 bytes each; the rings end with the other side's event index. */
-static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 index, u16 entries, u32 at)
+/*
+ * 2.6, 2.7: descriptors of both kinds are 16 bytes each; split rings end with the other side's
+ * event index, instead of which packed ones have a structure for events.
+ */
+static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 index, u16 entries, bool packed, u32 at)
 {
+	BUILD_BUG_ON(sizeof(struct vring_packed_desc) != sizeof(struct vring_desc));
 	*r = (struct demi_virtio_ring){ .entries = entries, .index = index };
 	r->desc = at;
 	at += PAGE_ALIGN(entries * sizeof(struct vring_desc));
 	r->avail = at;
+	if (packed) {
+		r->used = at + PAGE_SIZE;
+		return at + 2 * PAGE_SIZE;
+	}
 	at += PAGE_ALIGN(sizeof(struct vring_avail) + (entries + 1) * sizeof(__virtio16));
 	r->used = at;
 	return at + PAGE_ALIGN(sizeof(struct vring_used) +
@@ -82,14 +90,16 @@ static void demi_vnet_lay_out(const struct demi_vnet *vn, const struct demi_queu
 			      struct demi_vnet_layout *l)
 {
 	const u32 wish[DEMI_VNET_RINGS] = { arg->rx_entries, arg->tx_entries };
+	bool packed;
 	int i;
 
 	BUILD_BUG_ON(sizeof(struct demi_virtio_queue) > PAGE_SIZE);
 	l->features = demi_vnet_choose(vn, arg->features);
+	packed = l->features & BIT_ULL(VIRTIO_F_RING_PACKED);
 	l->bytes = PAGE_SIZE;
 	for (i = 0; i < DEMI_VNET_RINGS; i++)
 		l->bytes = demi_vnet_place(&l->ring[i], i, min_t(u32, wish[i], vn->entries[i]),
-					   l->bytes);
+					   packed, l->bytes);
 	for (i = 0; i < DEMI_VNET_RINGS; i++)
 		l->ring[i].doorbell = l->bytes + i * PAGE_SIZE + offset_in_page(vn->doorbell[i]);
 }

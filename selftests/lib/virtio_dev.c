@@ -32,6 +32,7 @@ static void open_dev(uint64_t features)
 	vdev.mtu = 65535;
 	vdev.budget = SIZE_MAX;
 	OK(demi_virtio_open(&ctx, &d));
+	CHECK_EQ(demi_virtio_dev(d)->rx.packed, features >> VIRTIO_F_RING_PACKED & 1);
 }
 
 static void close_dev(void)
@@ -561,7 +562,8 @@ static void test_noise(uint64_t how)
 			}
 			vdev_tell(r);
 			if (!rnd_below(200))
-				((uint8_t *)r->device)[rnd_below(r->entries * 8 + 4)] = (uint8_t)rnd();
+				((uint8_t *)(r->packed ? (void *)r->desc : r->device))[rnd_below(r->entries * 8)] =
+					(uint8_t)rnd();
 			if (ret >= 0)
 				ret = receive_all(&packets);
 			if (ret >= 0)
@@ -588,5 +590,6 @@ int main(void)
 	setenv("DEMI_LOG", "off", 1);
 	check_seed();
 	all(0);
+	all(BIT(VIRTIO_F_RING_PACKED));
 	return 0;
 }

@@ -32,6 +32,10 @@ struct vdev_chain {
 
 struct vdev_ring {
 	uint16_t entries, avail, used;
+	bool packed, avail_wrap, used_wrap;
+	struct vring_packed_desc *pdesc;
+	bool begun; /* used ones that are not told: the first one's flags are written last */
+	uint16_t first, first_flags;
 	struct vring_desc *desc;
 	struct vring_avail *driver;
 	struct vring_used *device;
@@ -81,6 +85,10 @@ static uint32_t vdev_place(struct demi_virtio_ring *r, uint16_t index, uint16_t 
 static void vdev_ring_init(struct vdev_ring *r, const struct demi_virtio_ring *at)
 {
 	*r = (struct vdev_ring){ .entries = at->entries,
+				 .packed = vdev.q->features >> VIRTIO_F_RING_PACKED & 1,
+				 .avail_wrap = true,
+				 .used_wrap = true,
+				 .pdesc = (void *)(vdev.map + at->desc),
 				 .desc = (void *)(vdev.map + at->desc),
 				 .driver = (void *)(vdev.map + at->avail),
 				 .device = (void *)(vdev.map + at->used) };
@@ -172,6 +180,36 @@ static void vdev_part(struct vdev_chain *c, uint64_t addr, uint32_t len, uint16_
 	c->part[c->ndesc++].write = flags & VRING_DESC_F_WRITE;
 }
 
+#define VDEV_AVAIL (1U << VRING_PACKED_DESC_F_AVAIL)
+#define VDEV_USED (1U << VRING_PACKED_DESC_F_USED)
+
+static void vdev_advance(const struct vdev_ring *r, uint16_t *at, bool *wrap, uint16_t n)
+{
+	*at = (uint16_t)(*at + n);
+	if (*at < r->entries)
+		return;
+	*at = (uint16_t)(*at - r->entries);
+	*wrap = !*wrap;
+}
+
+static bool vdev_next_packed(struct vdev_ring *r, struct vdev_chain *c)
+{
+	uint16_t flags = __atomic_load_n(&r->pdesc[r->avail].flags, __ATOMIC_ACQUIRE);
+
+	if (!(flags & VDEV_AVAIL) == r->avail_wrap || !(flags & VDEV_USED) != r->avail_wrap)
+		return false;
+	do {
+		const struct vring_packed_desc *d = &r->pdesc[r->avail];
+
+		flags = d->flags;
+		CHECK(!(flags & VDEV_AVAIL) != r->avail_wrap && !(flags & VDEV_USED) == r->avail_wrap);
+		vdev_part(c, d->addr, d->len, flags);
+		c->id = d->id;
+		vdev_advance(r, &r->avail, &r->avail_wrap, 1);
+	} while (flags & VRING_DESC_F_NEXT);
+	return true;
+}
+
 /* The next chain that is available. */
 static bool vdev_next(struct vdev_ring *r, struct vdev_chain *c)
 {
@@ -179,6 +217,8 @@ static bool vdev_next(struct vdev_ring *r, struct vdev_chain *c)
 	uint16_t i;
 
 	*c = (struct vdev_chain){ 0 };
+	if (r->packed)
+		return vdev_next_packed(r, c);
 	if (__atomic_load_n(&r->driver->idx, __ATOMIC_ACQUIRE) == r->avail)
 		return false;
 	i = c->id = r->driver->ring[r->avail++ % r->entries];
@@ -194,6 +234,22 @@ static bool vdev_next(struct vdev_ring *r, struct vdev_chain *c)
 /* Say that a chain was used, once it is told; what is said need not be true. */
 static void vdev_use(struct vdev_ring *r, uint32_t id, uint32_t len, uint16_t ndesc)
 {
+	if (r->packed) {
+		struct vring_packed_desc *d = &r->pdesc[r->used];
+		uint16_t flags = r->used_wrap ? VDEV_AVAIL | VDEV_USED : 0;
+
+		d->id = (uint16_t)id;
+		d->len = len;
+		if (r->begun) {
+			__atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
+		} else {
+			r->begun = true;
+			r->first = r->used;
+			r->first_flags = flags;
+		}
+		vdev_advance(r, &r->used, &r->used_wrap, ndesc);
+		return;
+	}
 	r->device->ring[r->used % r->entries] = (struct vring_used_elem){ .id = id, .len = len };
 	r->used++;
 }
@@ -201,7 +257,11 @@ static void vdev_use(struct vdev_ring *r, uint32_t id, uint32_t len, uint16_t nd
 /* Tell. */
 static void vdev_tell(struct vdev_ring *r)
 {
-	__atomic_store_n(&r->device->idx, r->used, __ATOMIC_RELEASE);
+	if (r->packed && r->begun)
+		__atomic_store_n(&r->pdesc[r->first].flags, r->first_flags, __ATOMIC_RELEASE);
+	r->begun = false;
+	if (!r->packed)
+		__atomic_store_n(&r->device->idx, r->used, __ATOMIC_RELEASE);
 }
 
 #endif /* DEMI_SELFTESTS_VIRTIO_DEVICE_H */

@@ -5,7 +5,7 @@
  *
  * The queue is a pair of virtqueues, one to receive and one to transmit. The kernel set them up;
  * what is written to the rings goes between the user and the device, as the virtio specification
- * (1.1, 2.6) says for split virtqueues, and the kernel never looks.
+ * (1.1, 2.6 and 2.7) says for split and for packed virtqueues, and the kernel never looks.
  *
  *	mapping of the queue's file:
  *	+--------------------------------------+ 0
@@ -25,16 +25,18 @@
  * device's own sizes are the limit; rx_fill_entries is as rx_entries, tx_done_entries as
  * tx_entries, else EINVAL. The four struct demi_ring_layout are zero. In features the caller names
  * what it can deal with of CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, GUEST_ECN, HOST_TSO4,
- * HOST_TSO6, HOST_ECN and MRG_RXBUF; other bits are ignored. What is in force is what the device
- * offers of them, without what wants another one that is not: CSUM for HOST_*, GUEST_CSUM for
- * GUEST_*, as the specification says, and MRG_RXBUF for GUEST_TSO*.
+ * HOST_TSO6, HOST_ECN, MRG_RXBUF and RING_PACKED; other bits are ignored. What is in force is what
+ * the device offers of them, without what wants another one that is not: CSUM for HOST_*,
+ * GUEST_CSUM for GUEST_*, as the specification says, and MRG_RXBUF for GUEST_TSO*.
  *
  * Doorbells. The 16 bit word at doorbell of a ring is written with its index, in one store, when
- * the device asks to be told (VIRTIO_F_EVENT_IDX). Reads of that page are the device's to answer.
+ * the device asks to be told (VIRTIO_F_EVENT_IDX, or the event structure of a packed ring). Reads
+ * of that page are the device's to answer.
  *
  * Sleeping. The kernel counts the device's interrupts of this queue in events. The user copies
- * events to seen, sets used_event of the rings it waits for, executes a full barrier, looks at
- * them again, and sleeps in poll(): the file is readable as long as events and seen differ.
+ * events to seen, sets used_event (packed: the driver's event structure) of the rings it waits
+ * for, executes a full barrier, looks at them again, and sleeps in poll(): the file is readable as
+ * long as events and seen differ.
  */
 #ifndef _UAPI_LINUX_DEMI_VIRTIO_H
 #define _UAPI_LINUX_DEMI_VIRTIO_H
@@ -43,9 +45,9 @@
 
 /* Offsets in bytes from the beginning of the mapping. */
 struct demi_virtio_ring {
-	__u32 desc;		/* struct vring_desc[entries] */
-	__u32 avail;		/* struct vring_avail, with used_event */
-	__u32 used;		/* struct vring_used, with avail_event */
+	__u32 desc;		/* struct vring_desc[entries]; packed: struct vring_packed_desc */
+	__u32 avail;		/* struct vring_avail, with used_event; packed: the driver's */
+	__u32 used;		/* and vring_used, with avail_event; the device's event structure */
 	__u32 doorbell;		/* __u16 */
 	__u16 entries;
 	__u16 index;		/* what is written to the doorbell */

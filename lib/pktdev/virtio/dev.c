@@ -23,7 +23,8 @@
 #define FEATURES                                                                                                       \
 	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                          \
 	 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) |                    \
-	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_MRG_RXBUF))
+	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_MRG_RXBUF) |                    \
+	 BIT(VIRTIO_F_RING_PACKED))
 
 int demi_virtio_gone(struct demi_virtio_dev *vd)
 {
@@ -130,7 +131,7 @@ static void fill_ops(void)
 
 static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create *c)
 {
-	bool event_idx;
+	bool event_idx, packed;
 	int ret;
 
 	if (c->mmap_bytes < 4096 || c->mmap_bytes > UINT32_MAX)
@@ -144,10 +145,11 @@ static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create 
 	vd->features = vd->shared->features;
 	vd->merges = demi_virtio_has(vd, VIRTIO_NET_F_MRG_RXBUF);
 	vd->rx_described = demi_virtio_has(vd, VIRTIO_NET_F_GUEST_CSUM);
+	packed = demi_virtio_has(vd, VIRTIO_F_RING_PACKED);
 	event_idx = demi_virtio_has(vd, VIRTIO_RING_F_EVENT_IDX);
-	ret = demi_vring_init(&vd->rx, vd->map, vd->map_bytes, &vd->shared->rx, event_idx);
+	ret = demi_vring_init(&vd->rx, vd->map, vd->map_bytes, &vd->shared->rx, packed, event_idx);
 	if (!ret)
-		ret = demi_vring_init(&vd->tx, vd->map, vd->map_bytes, &vd->shared->tx, event_idx);
+		ret = demi_vring_init(&vd->tx, vd->map, vd->map_bytes, &vd->shared->tx, packed, event_idx);
 	if (ret)
 		munmap(vd->map, vd->map_bytes);
 	return ret;

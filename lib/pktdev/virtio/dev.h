@@ -25,6 +25,7 @@
 #include "pktdev/ring/mem.h"
 #include "pktdev/virtio/ring.h"
 
+#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #define DEMI_VIRTIO_HDR_BYTES sizeof(struct virtio_net_hdr_v1)

@@ -2,87 +2,45 @@
 #ifndef DEMI_PKTDEV_VIRTIO_RING_H
 #define DEMI_PKTDEV_VIRTIO_RING_H
 
-/*
- * The driver's side of a split virtqueue (virtio 1.1, 2.6) that the device reads and writes itself. Which barrier pairs
- * with which, the device being the other side:
- *
- *	publish		store-release of avail->idx	its load of it, before it reads entries and descriptors
- *	look		load-acquire of used->idx	its store of it, after it wrote entries and buffers
- *	wants_kick	full barrier, load avail_event	its barrier between storing avail_event and reading avail->idx
- *	arm		store used_event, full barrier	its barrier between storing used->idx and reading used_event
- *
- * Everything in `used` may be wrong, if the device is, or if the mapping was revoked.
- */
+/* A virtqueue of either kind, driven in the same way. What each call is for stands in split.h. */
 
-#include "core/barrier.h"
-
-#include <errno.h>
-#include <linux/demi_virtio.h>
-#include <linux/virtio_ring.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-struct demi_vring {
-	struct vring_desc *desc;
-	struct vring_avail *avail;
-	struct vring_used *used;
-	uint16_t *used_event, *avail_event, *doorbell;
-	uint16_t entries, mask, index;
-	uint16_t next; /* of avail: the entry to be written */
-	uint16_t published; /* avail->idx as the device knows it */
-	uint16_t seen; /* of used: the next to be taken */
-	uint16_t looked; /* and the end of those that are there, as of the last look */
-	uint16_t quiet_at; /* used_event while quiet */
-	bool quiet; /* no interrupts are asked for */
-	bool event_idx;
-};
+#include "pktdev/virtio/packed.h"
+#include "pktdev/virtio/split.h"
 
 static inline int demi_vring_init(struct demi_vring *r, char *map, size_t map_bytes, const struct demi_virtio_ring *at,
-				  bool event_idx)
+				  bool packed, bool event_idx)
 {
-	size_t n = at->entries;
-
-	if (!n || n & (n - 1) || at->desc > map_bytes || map_bytes - at->desc < n * sizeof(struct vring_desc) ||
-	    at->avail > map_bytes || map_bytes - at->avail < 6 + 2 * n || at->used > map_bytes ||
-	    map_bytes - at->used < 6 + 8 * n || at->doorbell > map_bytes - 2)
+	if (at->doorbell > map_bytes - sizeof(*r->doorbell))
 		return -EPROTO;
-	*r = (struct demi_vring){ .desc = (void *)(map + at->desc),
-				  .avail = (void *)(map + at->avail),
-				  .used = (void *)(map + at->used),
-				  .doorbell = (void *)(map + at->doorbell),
-				  .entries = (uint16_t)n,
-				  .mask = (uint16_t)(n - 1),
+	*r = (struct demi_vring){ .doorbell = (void *)(map + at->doorbell),
+				  .entries = at->entries,
 				  .index = at->index,
+				  .packed = packed,
 				  .event_idx = event_idx };
-	r->used_event = &r->avail->ring[n];
-	r->avail_event = (uint16_t *)&r->used->ring[n];
-	return 0;
+	return packed ? demi_packed_init(r, map, map_bytes, at) : demi_split_init(r, map, map_bytes, at);
 }
 
-/* Descriptor @i: its VRING_DESC_F_*, and with F_NEXT the next of its chain. The device's when its chain was put. */
-static inline void demi_vring_describe(struct demi_vring *r, uint16_t i, uintptr_t addr, uint32_t len, uint16_t flags,
-				       uint16_t next)
+/* Descriptor @i of the chain that begins with @head: in the order of the chain. */
+static inline void demi_vring_describe(struct demi_vring *r, uint16_t head, uint16_t i, uintptr_t addr, uint32_t len,
+				       uint16_t flags, uint16_t next)
 {
-	r->desc[i] = (struct vring_desc){ .addr = addr, .len = len, .flags = flags, .next = next };
+	if (r->packed)
+		demi_packed_describe(r, head, addr, len, flags);
+	else
+		demi_split_describe(r, i, addr, len, flags, next);
 }
 
-/* A chain of descriptors for the device, once it is published. */
 static inline void demi_vring_put(struct demi_vring *r, uint16_t head)
 {
-	r->avail->ring[r->next++ & r->mask] = head;
+	if (r->packed)
+		demi_packed_put(r);
+	else
+		demi_split_put(r, head);
 }
 
-/* What was put is the device's. True: it has to be told, by demi_vring_kick(). */
 static inline bool demi_vring_publish(struct demi_vring *r)
 {
-	uint16_t old = r->published;
-
-	__atomic_store_n(&r->avail->idx, r->next, __ATOMIC_RELEASE);
-	r->published = r->next;
-	demi_full_barrier();
-	if (!r->event_idx)
-		return !(__atomic_load_n(&r->used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
-	return vring_need_event(__atomic_load_n(r->avail_event, __ATOMIC_RELAXED), r->next, old);
+	return r->packed ? demi_packed_publish(r) : demi_split_publish(r);
 }
 
 static inline void demi_vring_kick(const struct demi_vring *r)
@@ -90,60 +48,38 @@ static inline void demi_vring_kick(const struct demi_vring *r)
 	__atomic_store_n(r->doorbell, r->index, __ATOMIC_RELEASE);
 }
 
-/* Is there something for demi_vring_peek()? -EPROTO: an index that cannot be. */
 static inline int demi_vring_look(struct demi_vring *r)
 {
-	uint16_t n;
-
-	r->looked = __atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE);
-	n = (uint16_t)(r->looked - r->seen);
-	return n <= r->entries ? n != 0 : -EPROTO;
+	return r->packed ? demi_packed_look(r) : demi_split_look(r);
 }
 
-/* Of what the last look saw the next, read once. False: that was all. */
 static inline bool demi_vring_peek(const struct demi_vring *r, struct vring_used_elem *out)
 {
-	const volatile struct vring_used_elem *e = &r->used->ring[r->seen & r->mask];
-
-	if (r->seen == r->looked)
-		return false;
-	*out = (struct vring_used_elem){ .id = e->id, .len = e->len };
-	return true;
+	return r->packed ? demi_packed_peek(r, out) : demi_split_peek(r, out);
 }
 
-/* It is taken. */
-static inline void demi_vring_pop(struct demi_vring *r)
+static inline void demi_vring_pop(struct demi_vring *r, uint16_t ndesc)
 {
-	r->seen++;
+	if (r->packed)
+		demi_packed_pop(r, ndesc);
+	else
+		demi_split_pop(r);
 }
 
-/*
- * No interrupts: the entry half of all indices ahead is far from what the device uses now. An entry just taken would
- * not do: the device may be about to decide whether to tell of that one. To be renewed as the ring goes on, which is a
- * store once in a while.
- */
 static inline void demi_vring_quiet(struct demi_vring *r)
 {
-	uint16_t far = (uint16_t)(r->seen + 0x8000);
-
-	if (r->quiet && (!r->event_idx || (uint16_t)(far - r->quiet_at) < 0x4000))
-		return;
-	r->quiet = true;
-	r->quiet_at = far;
-	if (r->event_idx)
-		__atomic_store_n(r->used_event, far, __ATOMIC_RELAXED);
+	if (r->packed)
+		demi_packed_quiet(r);
 	else
-		__atomic_store_n(&r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);
+		demi_split_quiet(r);
 }
 
-/* An interrupt when the next entry is used. A full barrier and a last look follow. */
 static inline void demi_vring_arm(struct demi_vring *r)
 {
-	r->quiet = false;
-	if (r->event_idx)
-		__atomic_store_n(r->used_event, r->seen, __ATOMIC_RELAXED);
+	if (r->packed)
+		demi_packed_arm(r);
 	else
-		__atomic_store_n(&r->avail->flags, 0, __ATOMIC_RELAXED);
+		demi_split_arm(r);
 }
 
 #endif /* DEMI_PKTDEV_VIRTIO_RING_H */

@@ -30,8 +30,8 @@ static void *buffer_get(struct demi_virtio_dev *vd)
 static void post(struct demi_virtio_dev *vd, uint16_t i, void *obj)
 {
 	vd->posted[i] = obj;
-	demi_vring_describe(&vd->rx, i, (uintptr_t)obj + DEMI_VIRTIO_RX_OFFSET, DEMI_VIRTIO_RX_LEN, VRING_DESC_F_WRITE,
-			    0);
+	demi_vring_describe(&vd->rx, i, i, (uintptr_t)obj + DEMI_VIRTIO_RX_OFFSET, DEMI_VIRTIO_RX_LEN,
+			    VRING_DESC_F_WRITE, 0);
 	demi_vring_put(&vd->rx, i);
 }
 
@@ -169,7 +169,7 @@ static __attribute__((noinline)) int take_merged(struct demi_virtio_dev *vd, str
 			demi_virtio_gone(vd);
 			break;
 		}
-		demi_vring_pop(&vd->rx);
+		demi_vring_pop(&vd->rx, 1);
 		wrong |= e->len < least || e->len > DEMI_VIRTIO_RX_LEN;
 		if (!wrong && !lost)
 			obj = hand_over(vd, (uint16_t)e->id, e->len);
@@ -202,7 +202,7 @@ static inline int take(struct demi_virtio_dev *vd, const struct vring_used_elem 
 {
 	char *obj;
 
-	demi_vring_pop(&vd->rx);
+	demi_vring_pop(&vd->rx, 1);
 	if (e->len <= DEMI_VIRTIO_HDR_BYTES || e->len > DEMI_VIRTIO_RX_LEN) {
 		vd->stats.rx_errors++;
 		refuse(vd, e);

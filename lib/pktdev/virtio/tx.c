@@ -19,17 +19,18 @@ static inline bool reached(const struct demi_virtio_dev *vd, const void *p, uint
 }
 
 /* One descriptor of the packet that is being put; @i moves on to the next free one. */
-static inline void put_piece(struct demi_virtio_dev *vd, uint16_t *i, uintptr_t addr, uint32_t len, bool more)
+static inline void put_piece(struct demi_virtio_dev *vd, uint16_t head, uint16_t *i, uintptr_t addr, uint32_t len,
+			     bool more)
 {
 	uint16_t next = vd->chain[*i];
 
-	demi_vring_describe(&vd->tx, *i, addr, len, more ? VRING_DESC_F_NEXT : 0, more ? next : 0);
+	demi_vring_describe(&vd->tx, head, *i, addr, len, more ? VRING_DESC_F_NEXT : 0, more ? next : 0);
 	*i = next;
 }
 
 /* What the device cannot reach is copied to slots, as many as it takes. How many. */
-static __attribute__((noinline)) uint16_t put_copy(struct demi_virtio_dev *vd, uint16_t *i, const uint8_t *p,
-						   uint32_t len, bool more)
+static __attribute__((noinline)) uint16_t put_copy(struct demi_virtio_dev *vd, uint16_t head, uint16_t *i,
+						   const uint8_t *p, uint32_t len, bool more)
 {
 	uint16_t n = 0;
 
@@ -39,7 +40,7 @@ static __attribute__((noinline)) uint16_t put_copy(struct demi_virtio_dev *vd, u
 		memcpy(slot_of(vd, *i), p, part);
 		p += part;
 		len -= part;
-		put_piece(vd, i, (uintptr_t)slot_of(vd, *i), part, more || len);
+		put_piece(vd, head, i, (uintptr_t)slot_of(vd, *i), part, more || len);
 	}
 	return n;
 }
@@ -75,10 +76,10 @@ static void put(struct demi_virtio_dev *vd, const struct demi_pkt *pkts, uint32_
 		uint32_t len = pkts[k].len + (k ? 0 : (uint32_t)DEMI_VIRTIO_HDR_BYTES);
 
 		if (__builtin_expect(reached(vd, p, len), 1)) {
-			put_piece(vd, &i, (uintptr_t)p, len, k + 1 < n);
+			put_piece(vd, head, &i, (uintptr_t)p, len, k + 1 < n);
 			ndesc++;
 		} else {
-			ndesc = (uint16_t)(ndesc + put_copy(vd, &i, p, len, k + 1 < n));
+			ndesc = (uint16_t)(ndesc + put_copy(vd, head, &i, p, len, k + 1 < n));
 			copied |= pkts[k].flags & DEMI_PKT_F_ZEROCOPY;
 		}
 		vd->stats.tx_bytes += pkts[k].len;
@@ -144,7 +145,7 @@ int demi_virtio_kick(struct demi_pktdev *d)
 
 	if (vd->gone)
 		return -ENODEV;
-	if (vd->tx.next != vd->tx.published && demi_vring_publish(&vd->tx))
+	if (demi_vring_publish(&vd->tx))
 		demi_vring_kick(&vd->tx);
 	return 0;
 }
@@ -199,7 +200,7 @@ int demi_virtio_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint3
 			demi_virtio_gone(vd);
 			break;
 		}
-		demi_vring_pop(&vd->tx);
+		demi_vring_pop(&vd->tx, vd->sent[e.id].ndesc);
 		done[out++] = report(vd, (uint16_t)e.id, 0);
 	}
 	if (vd->gone)
