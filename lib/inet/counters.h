@@ -78,7 +78,8 @@
 	X(TcpExtTCPAbortOnData)                                                                                        \
 	X(TcpExtTCPKeepAlive)                                                                                          \
 	X(TcpExtTCPWinProbe)                                                                                           \
-	X(TcpExtTCPMTUPFail)
+	X(TcpExtTCPMTUPFail)                                                                                           \
+	X(TcpExtTCPMTUPSuccess)
 
 struct demi_inet_counters {
 #define DEMI_INET_COUNTER_FIELD(name) uint64_t name;

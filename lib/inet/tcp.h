@@ -206,6 +206,7 @@ struct demi_tcp {
 	bool owns_port : 1; /* bound to it, not only sharing it */
 	bool late_start : 1; /* deadlines to be set when the time is known */
 	bool rack_on : 1, sack_orig : 1, undo_sent : 1;
+	bool mtu_probe : 1; /* [probe_seq, probe_end) is out */
 	uint32_t rcv_nxt;
 	uint32_t rcv_adv; /* right edge of the window that was advertised */
 	uint32_t rcv_acked; /* last acknowledgement sent */
@@ -269,6 +270,7 @@ struct demi_tcp {
 	uint16_t mss_peer; /* as its SYN says */
 	uint16_t mss_user; /* TCP_MAXSEG */
 	uint16_t pmtu_bytes; /* what the path was found to take; 0: what the route says */
+	uint16_t pmtu_high; /* no more than this is tried; 0: what the route says */
 	uint16_t syn_mtu; /* a listener's last peer's */
 	uint32_t iss, irs;
 	uint32_t snd_wnd_max;
@@ -278,6 +280,8 @@ struct demi_tcp {
 	uint8_t syn_retries;
 	uint64_t rcv_ns; /* when the peer was last heard: keepalive */
 	uint64_t stuck_ns; /* since when something is unacknowledged; 0: nothing is */
+	uint32_t probe_seq, probe_end;
+	uint64_t pmtu_ns; /* with pmtu_bytes: from when on more is looked for */
 	uint64_t keep_ns, end_ns; /* deadlines: keepalive; the connection is given up (linger, FIN-WAIT-2) */
 	int32_t linger_s; /* -1: none */
 	uint32_t soft_err; /* why it may not get through, for ETIMEDOUT's place */
@@ -424,7 +428,23 @@ bool demi_tcp_send_tail(struct demi_tcp *t);
 void demi_tcp_send_small(struct demi_tcp *t);
 /* The window to advertise, in bytes; keeps what has been promised. */
 uint32_t demi_tcp_rcv_window(struct demi_tcp *t);
+
+/* ---- tcp_mtu.c ---- */
+
+/* Make the mss what route, peer, user and path allow. */
 void demi_tcp_mss_sync(struct demi_tcp *t);
+/* The path does not take packets of more than @mtu bytes; after some time larger ones are tried. */
+void demi_tcp_mtu_lower(struct demi_tcp *t, uint32_t mtu);
+/* Nothing is known of the path that is used from now on. */
+void demi_tcp_mtu_new_path(struct demi_tcp *t);
+/* What is out in segments that are larger than the mss is lost, without congestion. */
+void demi_tcp_sent_too_large(struct demi_tcp *t);
+/* With pmtu_bytes: payload of a segment to try a larger size with; 0: not now. @unsent bytes wait. */
+uint32_t demi_tcp_mtu_probe_bytes(struct demi_tcp *t, uint32_t unsent);
+void demi_tcp_mtu_probe_sent(struct demi_tcp *t, uint32_t n); /* they are the last ones before snd_nxt */
+/* With mtu_probe: what an acknowledgement, or a timeout, tells of it. */
+void demi_tcp_mtu_probe_input(struct demi_tcp *t);
+void demi_tcp_mtu_probe_failed(struct demi_tcp *t);
 
 /* ---- tcp_input.c, tcp_state.c ---- */
 

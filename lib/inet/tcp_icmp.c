@@ -6,10 +6,7 @@
 #define MTU4_MIN 552U
 #define MTU6_MIN 1280U
 
-/*
- * Packets of this size do not get through: what is out in larger ones is lost, without congestion (as if the route had
- * changed; RFC 1191 6.5).
- */
+/* Packets of more than @mtu bytes do not get through: what is out in larger ones is lost. */
 static void too_big(struct demi_tcp *t, uint32_t mtu)
 {
 	uint32_t min = demi_ip_is4(&t->s.peer.dst.ip) ? MTU4_MIN : MTU6_MIN, old = t->mss;
@@ -18,19 +15,10 @@ static void too_big(struct demi_tcp *t, uint32_t mtu)
 		mtu = min;
 	if (mtu >= t->s.peer.mtu_bytes || (t->pmtu_bytes && mtu >= t->pmtu_bytes) || mtu > 65535)
 		return;
-	t->pmtu_bytes = (uint16_t)mtu;
-	demi_tcp_mss_sync(t);
+	demi_tcp_mtu_lower(t, mtu);
 	if (t->mss >= old)
 		return;
-	for (struct demi_tcp_rec *rec = t->rec_head; rec; rec = rec->next) {
-		if (demi_tcp_rec_len(rec) > t->mss)
-			demi_tcp_rec_lost(t, rec);
-	}
-	if (t->recovery < DEMI_TCP_RECOVERY && t->lost_out) {
-		t->recovery = DEMI_TCP_LOSS;
-		t->recover = t->snd_nxt;
-		t->undo_ok = t->frto = t->frto_new = false;
-	}
+	demi_tcp_sent_too_large(t);
 	demi_tcp_fast_update(t);
 	demi_tcp_want_output(t);
 }

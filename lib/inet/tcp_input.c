@@ -39,8 +39,8 @@ static inline bool is_marked(const struct demi_inet_rxpkt *r)
 void demi_tcp_fast_update(struct demi_tcp *t)
 {
 	t->fast = t->state == DEMI_TCP_ESTABLISHED && !t->ooo && !t->nsacks && t->recovery == DEMI_TCP_OPEN &&
-		  !t->sacked_out && !t->lost_out && !t->reno_sacked && !t->tlp_out && !t->dupacks && !t->framed &&
-		  !t->ecn_ok && !t->fin_seen && !t->s.shut_rd && !t->s.q.closed && !t->rx_failed;
+		  !t->sacked_out && !t->lost_out && !t->reno_sacked && !t->tlp_out && !t->mtu_probe && !t->dupacks &&
+		  !t->framed && !t->ecn_ok && !t->fin_seen && !t->s.shut_rd && !t->s.q.closed && !t->rx_failed;
 }
 
 void demi_tcp_ack_later(struct demi_tcp *t)

@@ -31,25 +31,6 @@ uint32_t demi_tcp_rcv_window(struct demi_tcp *t)
 	return (room > 65535 ? 65535 : room) << t->rcv_wscale;
 }
 
-void demi_tcp_mss_sync(struct demi_tcp *t)
-{
-	uint32_t hdr = demi_ip_is4(&t->s.peer.dst.ip) ? sizeof(struct demi_ip4_hdr) : sizeof(struct demi_ip6_hdr);
-	uint32_t mtu = t->s.peer.mtu_bytes < t->s.in->dev->mtu_bytes ? t->s.peer.mtu_bytes : t->s.in->dev->mtu_bytes;
-	uint32_t mss = mtu > hdr + sizeof(struct demi_tcp_hdr) ? mtu - hdr - (uint32_t)sizeof(struct demi_tcp_hdr) : 0;
-
-	if (t->pmtu_bytes && t->pmtu_bytes < mtu)
-		mss = t->pmtu_bytes - hdr - (uint32_t)sizeof(struct demi_tcp_hdr);
-	if (mss > t->mss_peer)
-		mss = t->mss_peer;
-	if (t->mss_user && mss > t->mss_user)
-		mss = t->mss_user;
-	demi_tcp_forget(t);
-	/* RFC 6691: both maxima are without options */
-	if (t->ts_ok)
-		mss -= mss > DEMI_TCP_TS_LEN ? DEMI_TCP_TS_LEN : 0;
-	t->mss = (uint16_t)(mss < DEMI_TCP_MSS_MIN - DEMI_TCP_TS_LEN ? DEMI_TCP_MSS_MIN - DEMI_TCP_TS_LEN : mss);
-}
-
 /* ---- segments of a connection ---- */
 
 static void out_init(struct demi_tcp *t, struct demi_tcp_out *o, uint32_t seq, uint8_t flags)
@@ -367,10 +348,26 @@ static bool fin_due(const struct demi_tcp *t, uint32_t n)
 	return t->s.shut_wr && !t->fin_sent && t->snd_nxt + n == t->snd_end;
 }
 
+/* One larger segment, to find out whether the path takes it; less only if it refers to too many pieces. */
+static void probe_mtu(struct demi_tcp *t)
+{
+	uint32_t n = demi_tcp_mtu_probe_bytes(t, t->snd_end - t->snd_nxt);
+	uint16_t mss = t->mss;
+
+	if (!n || demi_tcp_chunks_fit(t, t->snd_nxt, n) < n)
+		return;
+	t->mss = (uint16_t)n; /* it is one segment */
+	if (send_new(t, n, false))
+		demi_tcp_mtu_probe_sent(t, n);
+	t->mss = mss;
+}
+
 static void send_all_new(struct demi_tcp *t)
 {
 	uint32_t unsent, n;
 
+	if (__builtin_expect(t->pmtu_bytes, 0) && !t->fin_sent)
+		probe_mtu(t);
 	while (!t->fin_sent && (unsent = t->snd_end - t->snd_nxt)) {
 		n = allowed(t, unsent);
 		if (n)
@@ -429,7 +426,7 @@ static void path_sync(struct demi_tcp *t)
 		return;
 	}
 	if (t->s.peer.mtu_bytes != again.mtu_bytes)
-		t->pmtu_bytes = 0; /* that was another path */
+		demi_tcp_mtu_new_path(t);
 	t->s.peer.mtu_bytes = again.mtu_bytes;
 	t->s.peer.gen = again.gen;
 	demi_tcp_mss_sync(t);

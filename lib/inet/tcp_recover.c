@@ -98,6 +98,8 @@ void demi_tcp_enter_loss(struct demi_tcp *t)
 		t->undo_bytes = 0;
 		t->undo_sent = false;
 	}
+	if (t->mtu_probe)
+		demi_tcp_mtu_probe_failed(t);
 	if (t->rec_head && t->rec_head->flags & DEMI_TCP_REC_SACKED)
 		forget_sacks(t);
 	for (struct demi_tcp_rec *rec = t->rec_head; rec; rec = rec->next)
@@ -305,6 +307,8 @@ void demi_tcp_recover(struct demi_tcp *t, const struct demi_tcp_delivery *d)
 		demi_tcp_rack_detect(t);
 	else
 		reno_input(t, d);
+	if (t->mtu_probe)
+		demi_tcp_mtu_probe_input(t);
 	if (t->lost_out && t->recovery < DEMI_TCP_RECOVERY)
 		enter_recovery(t);
 	if (t->ecn_ok)

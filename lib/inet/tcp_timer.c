@@ -121,8 +121,7 @@ static void look_for_black_hole(struct demi_tcp *t)
 	if (t->retries < BLACK_HOLE_RETRIES || t->retries % 2 == 0)
 		return;
 	if (t->pmtu_bytes ? t->pmtu_bytes > BLACK_HOLE_MTU / 2 : t->mss > BLACK_HOLE_MTU) {
-		t->pmtu_bytes = (uint16_t)(t->pmtu_bytes ? BLACK_HOLE_MTU / 2 : BLACK_HOLE_MTU);
-		demi_tcp_mss_sync(t);
+		demi_tcp_mtu_lower(t, t->pmtu_bytes ? BLACK_HOLE_MTU / 2 : BLACK_HOLE_MTU);
 		t->s.in->count.TcpExtTCPMTUPFail++;
 	}
 }

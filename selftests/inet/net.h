@@ -448,6 +448,7 @@ struct link {
 	uint32_t loss, dup, reorder, corrupt, truncate;
 	uint32_t mark; /* of what is ECN-capable: congestion experienced */
 	uint64_t rate_bps, busy_ns[2]; /* 0: any rate */
+	uint32_t mtu; /* larger packets are lost; 0: none is too large */
 	uint64_t packets, lost;
 	void (*look)(struct link *l, int from, const uint8_t *p, uint32_t len);
 };
@@ -493,7 +494,7 @@ static inline void link_carry(struct link *l, int from, struct packet *p)
 		l->busy_ns[from] += (uint64_t)p->len * 8 * 1000000000 / l->rate_bps;
 		at_ns = l->busy_ns[from] + l->delay_ns;
 	}
-	if (chance(l->loss)) {
+	if (chance(l->loss) || (l->mtu && p->len > l->mtu)) {
 		l->lost++;
 		free(p);
 		return;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* uses: libdemi.a */
 /* The counters of TCP. */
+#include "tcb.h"
+
 #include "count.h"
 
 #include "inet/tcp_timewait.h"
@@ -432,6 +434,18 @@ COUNT(TcpExtTCPMTUPFail)
 	reset_close(qd);
 }
 
+COUNT(TcpExtTCPMTUPSuccess)
+{
+	qd = established("mss 1400");
+	demi_tcp_mtu_lower(tcb_of(qd), 1040);
+	tcb_of(qd)->pmtu_ns = 0;
+	script_push(qd, 5400);
+	mark();
+	in(". 1 ack 5401");
+	done();
+	reset_close(qd);
+}
+
 static bool mine(const char *name)
 {
 	return !strncmp(name, "Tcp", 3);
@@ -444,16 +458,16 @@ int main(void)
 			TcpEstabResets) COUNTED(TcpInSegs) COUNTED(TcpOutSegs) COUNTED(TcpOutRsts) COUNTED(TcpInErrs)
 			COUNTED(TcpInCsumErrors) COUNTED(TcpRetransSegs) COUNTED(TcpExtTCPTimeouts) COUNTED(
 				TcpExtSyncookiesSent) COUNTED(TcpExtSyncookiesRecv) COUNTED(TcpExtSyncookiesFailed)
-				COUNTED(TcpExtListenOverflows) COUNTED(TcpExtTW) COUNTED(TcpExtTWRecycled)
-					COUNTED(TcpExtTCPTimeWaitOverflow) COUNTED(TcpExtPAWSEstab)
-						COUNTED(TcpExtTCPFastRecovery) COUNTED(TcpExtTCPSpuriousRTOs) COUNTED(
-							TcpExtTCPLossProbes) COUNTED(TcpExtTCPLossProbeRecovery)
-							COUNTED(TcpExtTCPDSACKRecv) COUNTED(TcpExtTCPOFOQueue) COUNTED(
-								TcpExtTCPOFODrop) COUNTED(TcpExtTCPChallengeACK)
-								COUNTED(TcpExtTCPAbort) COUNTED(TcpExtTCPAbortOnData)
-									COUNTED(TcpExtTCPKeepAlive)
-										COUNTED(TcpExtTCPWinProbe)
-											COUNTED(TcpExtTCPMTUPFail)
+				COUNTED(TcpExtListenOverflows) COUNTED(TcpExtTW) COUNTED(TcpExtTWRecycled) COUNTED(
+					TcpExtTCPTimeWaitOverflow) COUNTED(TcpExtPAWSEstab)
+					COUNTED(TcpExtTCPFastRecovery) COUNTED(TcpExtTCPSpuriousRTOs) COUNTED(
+						TcpExtTCPLossProbes) COUNTED(TcpExtTCPLossProbeRecovery)
+						COUNTED(TcpExtTCPDSACKRecv) COUNTED(TcpExtTCPOFOQueue) COUNTED(
+							TcpExtTCPOFODrop) COUNTED(TcpExtTCPChallengeACK)
+							COUNTED(TcpExtTCPAbort) COUNTED(TcpExtTCPAbortOnData)
+								COUNTED(TcpExtTCPKeepAlive) COUNTED(TcpExtTCPWinProbe)
+									COUNTED(TcpExtTCPMTUPFail)
+										COUNTED(TcpExtTCPMTUPSuccess)
 	};
 
 	return count_all(all, sizeof(all) / sizeof(all[0]), mine);

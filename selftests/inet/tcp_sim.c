@@ -35,6 +35,7 @@ static struct watch wire;
 static bool framed;
 static bool again; /* the connection that was watched is not the last one */
 static uint32_t nomem; /* in 1/10000: a step in which devices have no memory for packets */
+static bool narrow; /* what the link takes changes, and the stacks try from time to time whether it takes more */
 static uint64_t run_seed;
 
 static uint8_t byte_at(uint64_t salt, uint64_t pos)
@@ -191,6 +192,18 @@ static void go_away(struct app *a)
 	OK(demi_close(a->qd));
 }
 
+static void look_for_more(struct demi_tcp *t)
+{
+	if (t->dead || t->state < DEMI_TCP_ESTABLISHED)
+		return;
+	if (rnd_below(20) == 0)
+		l.mtu = 1280 + rnd_below(t->s.peer.mtu_bytes - 1279);
+	if (!t->pmtu_bytes && !t->mtu_probe && rnd_below(20) == 0)
+		demi_tcp_mtu_lower(t, 1280);
+	if (rnd_below(3) == 0)
+		t->pmtu_ns = 0; /* long ago */
+}
+
 static void app_step(struct app *a)
 {
 	demi_qresult_t qr;
@@ -202,6 +215,8 @@ static void app_step(struct app *a)
 		return;
 	}
 	tcb_check(a->qd);
+	if (narrow)
+		look_for_more(tcb_of(a->qd));
 	if (chance(a->rude)) {
 		go_away(a);
 		return;
@@ -286,6 +301,7 @@ static void one(uint64_t seed)
 	l.mark = rnd_below(2) ? 0 : rnd_below(2000);
 	nomem = rnd_below(4) ? 0 : rnd_below(3000);
 	wire.nomem = nomem != 0;
+	narrow = rnd_below(8) == 0;
 	for (int i = 0; i < 2; i++) {
 		apps[i].salt_out = seed * 2 + (uint64_t)i;
 		apps[i].salt_in = seed * 2 + (uint64_t)!i;
