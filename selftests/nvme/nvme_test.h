@@ -75,6 +75,7 @@ struct nt_pair {
 	volatile struct nt_command *sq;
 	volatile struct nt_completion *cq;
 	volatile uint32_t *sq_doorbell, *cq_doorbell;
+	uint32_t sq_entries, cq_entries; /* as they were: a scratch page has none */
 	uint32_t tail, head;
 	uint16_t cid, phase;
 };
@@ -172,6 +173,8 @@ static NT_UNUSED int nt_unregister(int fd, uint32_t region)
 static NT_UNUSED void nt_pair_place(struct nt_pair *p)
 {
 	p->q = (void *)p->map;
+	p->sq_entries = p->q->sq_entries;
+	p->cq_entries = p->q->cq_entries;
 	p->sq = (void *)(p->map + p->q->sq);
 	p->cq = (void *)(p->map + p->q->cq);
 	p->sq_doorbell = (void *)(p->map + p->q->sq_doorbell);
@@ -250,7 +253,7 @@ static NT_UNUSED void nt_close(struct nt *n)
 static NT_UNUSED void nt_post_raw(struct nt_pair *p, const struct nt_command *c)
 {
 	memcpy((void *)&p->sq[p->tail], c, sizeof(*c));
-	p->tail = (p->tail + 1) % p->q->sq_entries;
+	p->tail = (p->tail + 1) % p->sq_entries;
 }
 
 /* @blocks of the namespace from @first on; not yet rung. */
@@ -284,7 +287,7 @@ static NT_UNUSED unsigned int nt_take(struct nt_pair *p, uint16_t *cid)
 
 	if (cid)
 		*cid = p->cq[p->head].cid;
-	p->head = (p->head + 1) % p->q->cq_entries;
+	p->head = (p->head + 1) % p->cq_entries;
 	p->phase ^= !p->head;
 	*p->cq_doorbell = p->head;
 	return status;
