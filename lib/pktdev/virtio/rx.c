@@ -27,7 +27,7 @@ static void *buffer_get(struct demi_virtio_dev *vd)
 	return NULL;
 }
 
-static void post(struct demi_virtio_dev *vd, uint16_t i, void *obj)
+static inline __attribute__((always_inline)) void post(struct demi_virtio_dev *vd, uint16_t i, void *obj)
 {
 	vd->posted[i] = obj;
 	demi_vring_describe(&vd->rx, i, i, (uintptr_t)obj + DEMI_VIRTIO_RX_OFFSET, DEMI_VIRTIO_RX_LEN,
@@ -93,24 +93,30 @@ void demi_virtio_rx_destroy(struct demi_virtio_dev *vd)
 	free(vd->posted);
 }
 
+/* No buffer can be had for descriptor @i: a copy of its bytes, or NULL; it is posted again as it is. */
+static __attribute__((noinline)) char *copy_out(struct demi_virtio_dev *vd, uint16_t i, uint32_t len)
+{
+	char *obj = vd->posted[i], *copy = demi_heap_alloc(DEMI_VIRTIO_RX_OFFSET + len);
+
+	if (copy)
+		memcpy(copy + DEMI_VIRTIO_RX_OFFSET, obj + DEMI_VIRTIO_RX_OFFSET, len);
+	post(vd, i, obj);
+	return copy;
+}
+
 /* The object of descriptor @i, or a copy of it, is the caller's; the descriptor is posted again. NULL: no memory. */
-static char *hand_over(struct demi_virtio_dev *vd, uint16_t i, uint32_t len)
+static inline __attribute__((always_inline)) char *hand_over(struct demi_virtio_dev *vd, uint16_t i, uint32_t len)
 {
 	char *obj = vd->posted[i], *fresh = buffer_get(vd);
 
-	if (__builtin_expect(fresh != NULL, 1)) {
-		post(vd, i, fresh);
-		return obj;
-	}
-	fresh = demi_heap_alloc(DEMI_VIRTIO_RX_OFFSET + len);
-	if (fresh)
-		memcpy(fresh + DEMI_VIRTIO_RX_OFFSET, obj + DEMI_VIRTIO_RX_OFFSET, len);
-	post(vd, i, obj);
-	return fresh;
+	if (__builtin_expect(!fresh, 0))
+		return copy_out(vd, i, len);
+	post(vd, i, fresh);
+	return obj;
 }
 
 /* What came with @e is of no use: its buffer is posted again. */
-static void refuse(struct demi_virtio_dev *vd, const struct vring_used_elem *e)
+static __attribute__((noinline)) void refuse(struct demi_virtio_dev *vd, const struct vring_used_elem *e)
 {
 	post(vd, (uint16_t)e->id, vd->posted[e->id]);
 }

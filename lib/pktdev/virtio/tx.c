@@ -46,31 +46,33 @@ static __attribute__((noinline)) uint16_t put_copy(struct demi_virtio_dev *vd, u
 }
 
 /* 5.1.6.2: what is left to the device. */
-static void describe(struct virtio_net_hdr_v1 *h, const struct demi_pkt *p)
+static __attribute__((noinline)) void describe(uint8_t *to, const struct demi_pkt *p)
 {
-	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	h->csum_start = p->csum_start;
-	h->csum_offset = p->csum_offset;
-	if (!(p->flags & (DEMI_PKT_F_GSO_TCP4 | DEMI_PKT_F_GSO_TCP6)))
-		return;
-	h->gso_type = p->flags & DEMI_PKT_F_GSO_TCP4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
-	if (p->flags & DEMI_PKT_F_GSO_ECN)
-		h->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
-	h->gso_size = p->gso_size;
-	h->hdr_len = p->hdr_len;
+	struct virtio_net_hdr_v1 h = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				       .csum_start = p->csum_start,
+				       .csum_offset = p->csum_offset };
+
+	if (p->flags & (DEMI_PKT_F_GSO_TCP4 | DEMI_PKT_F_GSO_TCP6)) {
+		h.gso_type = p->flags & DEMI_PKT_F_GSO_TCP4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+		if (p->flags & DEMI_PKT_F_GSO_ECN)
+			h.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+		h.gso_size = p->gso_size;
+		h.hdr_len = p->hdr_len;
+	}
+	memcpy(to, &h, sizeof(h));
 }
 
 static void put(struct demi_virtio_dev *vd, const struct demi_pkt *pkts, uint32_t n)
 {
 	uint8_t *first = pkts[0].data - DEMI_VIRTIO_HDR_BYTES;
 	uint16_t head = vd->free_head, i = head, last = head, ndesc = 0;
-	struct virtio_net_hdr_v1 hdr = { 0 };
 	bool copied = false;
 	uint32_t k;
 
 	if (pkts[0].flags & DEMI_PKT_F_CSUM_PARTIAL)
-		describe(&hdr, &pkts[0]);
-	memcpy(first, &hdr, sizeof(hdr));
+		describe(first, &pkts[0]);
+	else
+		memset(first, 0, DEMI_VIRTIO_HDR_BYTES);
 	for (k = 0; k < n; k++) {
 		const uint8_t *p = k ? pkts[k].data : first;
 		uint32_t len = pkts[k].len + (k ? 0 : (uint32_t)DEMI_VIRTIO_HDR_BYTES);
