@@ -2,7 +2,7 @@
 /*
  * A memory queue: a FIFO of elements and a FIFO of pops that wait for one; at most one of the two is
  * not empty. While only one context knows the queue no lock is taken; from the first export on all of
- * struct memq is under its lock.
+ * struct memq is under its lock, and its descriptors have another table, without the short ways.
  *
  * An element owns its segments (demi_heap_own()), and the pop that gets it hands that ownership to its
  * caller: large heap memory is not copied, and pusher and popper share it read-only.
@@ -112,10 +112,10 @@ static inline uint32_t memq_count(const struct memq *m)
 	return m->tail - m->head;
 }
 
-/* One of these has changed: ring, shared, ended, pops. Not for the short ways: locked, ended, or waited for. */
+/* One of these has changed: ring, ended, pops. Not for the short way: ended, or waited for. */
 static inline void quick_update(struct memq *m)
 {
-	m->quick = m->shared || m->ended || m->pops.head ? 0 : m->cap;
+	m->quick = m->ended || m->pops.head ? 0 : m->cap;
 }
 
 static inline void memq_unlock(struct memq *m)
@@ -325,7 +325,10 @@ static int memq_push(struct demi_queue *q, struct demi_op *op, const demi_sgarra
 	return 0;
 }
 
-/* The usual push: one short segment, nobody waits, no lock, an object at hand. */
+/*
+ * The usual push: one short segment, nobody waits, an object at hand. No lock, as the queue is not shared (its table
+ * would be another), and what it holds is charged to its context.
+ */
 static int memq_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
 {
 	struct demi_ctx *ctx = q->ctx;
@@ -333,28 +336,27 @@ static int memq_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi
 	struct demi_slot *slot;
 	struct memq_seg *seg;
 	const void *from;
-	size_t *charged;
-	uint32_t len;
+	size_t len;
+	void *buf;
 
 	if (demi_unlikely(!qt_out || !sga || sga->sga_numsegs != 1))
 		goto other;
 	from = sga->sga_segs[0].sgaseg_buf;
 	len = sga->sga_segs[0].sgaseg_len;
-	/* shared: nothing else of it may be read without the lock */
-	if (demi_unlikely(len - 1 >= DEMI_COPY_SHORT || !from || m->shared || memq_count(m) >= m->quick))
+	if (demi_unlikely(len - 1 >= DEMI_COPY_SHORT || !from || memq_count(m) >= m->quick))
 		goto other;
-	charged = m->charged;
-	if (demi_unlikely(memq_charge(len, 1) > m->limit - *charged || !demi_instant_possible(ctx)))
+	if (demi_unlikely(m->limit - ctx->push_bytes < memq_charge(len, 1) || !demi_instant_possible(ctx)))
 		goto other;
 	slot = demi_object_take_cached(len);
 	if (demi_unlikely(!slot))
 		goto other;
-	*charged += memq_charge(len, 1);
+	buf = slot->p;
 	seg = &m->ring[m->tail++ & m->mask];
-	seg->buf = slot->p;
-	seg->len = len;
+	seg->buf = buf;
+	seg->len = (uint32_t)len;
 	seg->more = 0;
-	demi_copy_short(slot->p, from, len);
+	demi_copy_short(buf, from, (uint32_t)len);
+	ctx->push_bytes += memq_charge(len, 1);
 	ctx->count.copied_bytes += len;
 	return demi_instant_pushed(ctx, qt_out, q);
 other:
@@ -426,7 +428,7 @@ static int memq_pop(struct demi_queue *q, struct demi_op *op, size_t max_bytes)
 	return 0;
 }
 
-/* The usual pop: an element of one segment is there, no lock. */
+/* The usual pop: an element of one segment is there. No lock, see memq_push_now(). */
 static int memq_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
 {
 	struct demi_ctx *ctx = q->ctx;
@@ -435,7 +437,7 @@ static int memq_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_
 	uint32_t len;
 	void *buf;
 
-	if (demi_unlikely(m->shared || !memq_count(m) || !qt_out || !demi_instant_possible(ctx)))
+	if (demi_unlikely(!memq_count(m) || !qt_out || !demi_instant_possible(ctx)))
 		return demi_pop_op(qt_out, q, max_bytes);
 	seg = ring_at(m, 0);
 	len = seg->len;
@@ -444,7 +446,7 @@ static int memq_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_
 	if (demi_unlikely(seg->more || (size_t)len - 1 >= max_bytes))
 		return demi_pop_op(qt_out, q, max_bytes);
 	m->head++;
-	*m->charged += 0 - memq_charge(len, 1);
+	ctx->push_bytes -= memq_charge(len, 1);
 	return demi_instant_popped(ctx, qt_out, q, buf, len);
 }
 
@@ -626,9 +628,10 @@ static int set_exported(struct memq *m)
 	exported = m;
 	charge_self(m);
 	m->shared = true;
-	quick_update(m);
 	return 0;
 }
+
+static struct demi_queue_ops shared_ops;
 
 static int memq_export_fd(struct demi_queue *q, int *fd_out)
 {
@@ -641,6 +644,7 @@ static int memq_export_fd(struct demi_queue *q, int *fd_out)
 	pthread_mutex_unlock(&exported_lock);
 	if (err)
 		return err;
+	q->ops = &shared_ops;
 	fd = fcntl(m->export_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return -errno;
@@ -648,12 +652,11 @@ static int memq_export_fd(struct demi_queue *q, int *fd_out)
 	return 0;
 }
 
-static struct demi_queue_ops memq_ops = {
+/* Of a queue that other contexts may know. */
+static struct demi_queue_ops shared_ops = {
 	.name = "memq",
 	.push = memq_push,
 	.pop = memq_pop,
-	.push_now = memq_push_now,
-	.pop_now = memq_pop_now,
 	.cancel = memq_cancel,
 	.shutdown = memq_shutdown,
 	.setsockopt = memq_setsockopt,
@@ -663,9 +666,16 @@ static struct demi_queue_ops memq_ops = {
 	.destroy = memq_destroy,
 };
 
+/* The same and the short ways: of the only descriptor, until it is exported. */
+static struct demi_queue_ops own_ops;
+
 __attribute__((constructor)) static void memq_ops_init(void)
 {
-	demi_queue_ops_fill(&memq_ops);
+	own_ops = shared_ops;
+	own_ops.push_now = memq_push_now;
+	own_ops.pop_now = memq_pop_now;
+	demi_queue_ops_fill(&shared_ops);
+	demi_queue_ops_fill(&own_ops);
 }
 
 /* Takes over the reference to @m, also when it fails. */
@@ -676,7 +686,7 @@ static int memq_attach(struct demi_ctx *ctx, struct memq *m, struct demi_queue *
 
 	if (d) {
 		d->m = m;
-		err = demi_queue_install(ctx, &d->q, &memq_ops);
+		err = demi_queue_install(ctx, &d->q, m->shared ? &shared_ops : &own_ops);
 	}
 	if (err) {
 		free(d);
