@@ -233,12 +233,12 @@ int demi_pop_op(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
 	return leave_started(ctx, op, qt_out, q->ops->pop(q, op, max_bytes));
 }
 
-/* The gate was not open, or the descriptor names nothing. While the context is armed only demi_leave() ends a call. */
+/* The gate was not open. While the context is armed only demi_leave() ends a call. */
 static __attribute__((noinline)) int push_slow(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga,
-					       const struct sockaddr *to, socklen_t tolen, bool entered)
+					       const struct sockaddr *to, socklen_t tolen)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
-	int err = entered ? 0 : demi_enter_slow(ctx);
+	struct demi_ctx *ctx = demi_ctx_entry;
+	int err = demi_enter_slow(ctx);
 	struct demi_queue *q;
 
 	if (err)
@@ -251,10 +251,10 @@ static __attribute__((noinline)) int push_slow(demi_qtoken_t *qt_out, int qd, co
 	return to ? q->ops->pushto_now(qt_out, q, sga, to, tolen) : q->ops->push_now(qt_out, q, sga);
 }
 
-static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, size_t size, bool entered)
+static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, size_t size)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
-	int err = entered ? 0 : demi_enter_slow(ctx);
+	struct demi_ctx *ctx = demi_ctx_entry;
+	int err = demi_enter_slow(ctx);
 	struct demi_queue *q;
 
 	if (err)
@@ -267,43 +267,37 @@ static __attribute__((noinline)) int pop_slow(demi_qtoken_t *qt_out, int qd, siz
 
 DEMI_PUBLIC int demi_push(demi_qtoken_t *qt_out, int qd, const demi_sgarray_t *sga)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_ctx *ctx = demi_ctx_entry;
 	struct demi_queue *q;
 
-	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
-		return push_slow(qt_out, qd, sga, NULL, 0, false);
-	q = demi_queue_find(&ctx->queues, qd);
-	if (demi_unlikely(!q))
-		return push_slow(qt_out, qd, sga, NULL, 0, true);
+	if (demi_unlikely(!demi_gate_enter(ctx)))
+		return push_slow(qt_out, qd, sga, NULL, 0);
+	q = demi_queue_usable(&ctx->queues, qd);
 	return q->ops->push_now(qt_out, q, sga);
 }
 
 DEMI_PUBLIC int demi_pushto(demi_qtoken_t *qt_out, int sockqd, const demi_sgarray_t *sga,
 			    const struct sockaddr *dest_addr, socklen_t size)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_ctx *ctx = demi_ctx_entry;
 	struct demi_queue *q;
 
 	if (demi_unlikely(!addr_ok(dest_addr, size)))
-		return ctx ? EINVAL : demi_ctx_missing();
-	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
-		return push_slow(qt_out, sockqd, sga, dest_addr, size, false);
-	q = demi_queue_find(&ctx->queues, sockqd);
-	if (demi_unlikely(!q))
-		return push_slow(qt_out, sockqd, sga, dest_addr, size, true);
+		return demi_ctx_self ? EINVAL : demi_ctx_missing();
+	if (demi_unlikely(!demi_gate_enter(ctx)))
+		return push_slow(qt_out, sockqd, sga, dest_addr, size);
+	q = demi_queue_usable(&ctx->queues, sockqd);
 	return q->ops->pushto_now(qt_out, q, sga, dest_addr, size);
 }
 
 static inline __attribute__((always_inline)) int pop(demi_qtoken_t *qt_out, int qd, size_t size)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_ctx *ctx = demi_ctx_entry;
 	struct demi_queue *q;
 
-	if (demi_unlikely(!ctx || !demi_gate_enter(ctx)))
-		return pop_slow(qt_out, qd, size, false);
-	q = demi_queue_find(&ctx->queues, qd);
-	if (demi_unlikely(!q))
-		return pop_slow(qt_out, qd, size, true);
+	if (demi_unlikely(!demi_gate_enter(ctx)))
+		return pop_slow(qt_out, qd, size);
+	q = demi_queue_usable(&ctx->queues, qd);
 	return q->ops->pop_now(qt_out, q, size);
 }
 

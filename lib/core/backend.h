@@ -34,7 +34,7 @@ struct demi_backend_ops {
 	 */
 	void (*poll)(struct demi_backend *b);
 
-	/* Submit what push, pop … have put off. Called when ctx->flush_wanted is set and a wait hands out
+	/* Submit what push, pop … have put off. Called when demi_ctx_want_flush() was called and a wait hands out
 	 * the last ready result or is about to spin or sleep. NULL: nothing is ever put off. */
 	void (*flush)(struct demi_backend *b);
 

@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 __thread struct demi_ctx *demi_ctx_self;
+struct demi_ctx demi_ctx_nobody = { .gate = DEMI_GATE_NOBODY };
+__thread struct demi_ctx *demi_ctx_entry = &demi_ctx_nobody;
 bool demi_forked;
 atomic_bool demi_exiting;
 
@@ -41,12 +43,21 @@ int demi_ctx_missing(void)
 	return demi_forked ? EPERM : ENOSYS;
 }
 
+void demi_ctx_set_self(struct demi_ctx *ctx)
+{
+	demi_ctx_entry = ctx ? ctx : &demi_ctx_nobody;
+	demi_ctx_self = ctx;
+}
+
 int demi_enter_slow(struct demi_ctx *ctx)
 {
-	if (!ctx)
+	if (ctx == &demi_ctx_nobody) {
+		/* other threads add to it and do this, too: it never comes near what an open gate says */
+		__atomic_store_n(&ctx->gate, DEMI_GATE_NOBODY, __ATOMIC_RELAXED);
 		return demi_ctx_missing();
+	}
 	switch (ctx->gate) {
-	case DEMI_GATE_INSTANT + 1:
+	case DEMI_GATE_TAKING:
 		ctx->gate = DEMI_GATE_BUSY;
 		demi_instant_spill(ctx);
 		return 0;
@@ -251,8 +262,8 @@ int demi_ctx_create(const struct demi_args *args)
 	if (!ctx)
 		return -ENOMEM;
 	demi_op_ring_init(&ctx->ready);
+	demi_queue_table_init(&ctx->queues, ctx);
 	ctx->gate = DEMI_GATE_OPEN;
-	ctx->poll_in = 1;
 	demi_clock_init(&ctx->clock);
 	ctx->timer_fd = -1;
 	ctx->spin_ns = first_spin_ns();
@@ -281,7 +292,7 @@ int demi_ctx_create(const struct demi_args *args)
 	err = demi_process_own_ctx(ctx);
 	if (err)
 		goto err_backend;
-	demi_ctx_self = ctx;
+	demi_ctx_set_self(ctx);
 	return 0;
 
 err_backend:
@@ -404,7 +415,7 @@ void demi_ctx_end(struct demi_ctx *ctx, unsigned int linger_ms)
 		close(ctx->timer_fd);
 	close(ctx->event_fd);
 	close(ctx->epoll_fd);
-	demi_ctx_self = NULL;
+	demi_ctx_set_self(NULL);
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that ends the program walks no table that is gone */
 	demi_timers_destroy(&ctx->timers);
 	demi_op_table_destroy(&ctx->ops);

@@ -45,9 +45,11 @@ struct demi_counters {
 enum demi_gate {
 	DEMI_GATE_OPEN = -1, /* entering gives 0 */
 	DEMI_GATE_BUSY = 0, /* inside a call: a signal handler or a callback must stay out */
-	DEMI_GATE_INSTANT = 1 << 8, /* nobody is in, and ctx->instant is valid */
 	DEMI_GATE_ARMED = 1 << 9, /* nobody is in, and demi_wait_arm() has been called */
 	DEMI_GATE_AWAIT = 1 << 10, /* nobody is in, and ctx->await is a pop that waits */
+	DEMI_GATE_NOBODY = 1 << 20, /* of demi_ctx_nobody: there is no way in */
+	DEMI_GATE_INSTANT = INT32_MAX, /* nobody is in, and ctx->instant is valid; entering overflows to */
+	DEMI_GATE_TAKING = INT32_MIN,
 };
 
 /*
@@ -72,18 +74,25 @@ struct demi_await {
 	struct demi_queue *now; /* the same while its wait polls; else NULL */
 	demi_qresult_t *qr; /* where the wait wants it. NULL: it is there */
 	size_t max_bytes;
+	struct demi_op *op; /* what it was made if the wait has not got its result */
 };
+
+/* In ctx->poll_in: a backend has put something off. The two highest bits, so that one may be borrowed from it. */
+#define DEMI_FLUSH_WANTED (-(1 << 30))
 
 struct demi_ctx {
 	/* What every call touches. */
 	struct demi_op_ring ready; /* in the order of completion */
 	uint64_t seq; /* of the next completion */
 	int32_t gate; /* enum demi_gate, or more than BUSY while it turns somebody away */
-	bool flush_wanted; /* a backend has put something off */
+	/*
+	 * Waits that may pass before one polls the backends although something is ready; and on top of it
+	 * DEMI_FLUSH_WANTED. Negative when counted down: that wait has more to do than to hand out its result.
+	 */
+	int32_t poll_in;
 	bool draining; /* demi_ctx_drain() waits for the backends */
 	bool spinning; /* the next round follows at once: a backend may let completions gather */
 	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
-	uint8_t poll_in; /* waits until the backends are polled although something is ready */
 	uint32_t live_conns; /* connections: for late_entries */
 	struct demi_op_table ops;
 	struct demi_queue_table queues;
@@ -124,6 +133,16 @@ struct demi_ctx {
 /* The calling thread's context or NULL. */
 extern __thread struct demi_ctx *demi_ctx_self __attribute__((tls_model("initial-exec")));
 
+/*
+ * The same for who enters: where there is none, one that all threads share and whose gate never opens, so that the one
+ * test of the gate finds that, too. Nothing else of it is used.
+ */
+extern __thread struct demi_ctx *demi_ctx_entry __attribute__((tls_model("initial-exec")));
+extern struct demi_ctx demi_ctx_nobody;
+
+/* Set both; NULL: it has none any more. */
+void demi_ctx_set_self(struct demi_ctx *ctx);
+
 /* The process is the child of a fork: every call is EPERM. */
 extern bool demi_forked;
 
@@ -155,6 +174,22 @@ void demi_ctx_wake_del(struct demi_ctx *ctx, int fd);
 /* One round: inbox, timers that are due, every backend. */
 void demi_ctx_poll(struct demi_ctx *ctx);
 void demi_ctx_flush(struct demi_ctx *ctx);
+
+static inline void demi_ctx_want_flush(struct demi_ctx *ctx)
+{
+	ctx->poll_in |= DEMI_FLUSH_WANTED;
+}
+
+static inline bool demi_ctx_flush_wanted(const struct demi_ctx *ctx)
+{
+	return ctx->poll_in < -1;
+}
+
+/* The last of the waits has been counted: demi_wait_turn() comes next. */
+static inline bool demi_ctx_turn_due(const struct demi_ctx *ctx)
+{
+	return (ctx->poll_in & ~DEMI_FLUSH_WANTED) == ~DEMI_FLUSH_WANTED;
+}
 
 /* Queued bytes of pushes, charged at buffer size; -ENOBUFS over the limit (push_limit). */
 static inline int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)

@@ -32,29 +32,38 @@ static inline bool demi_gate_enter(struct demi_ctx *ctx)
 #endif
 }
 
-/* The same without a look at what it was. */
-static inline void demi_gate_add(struct demi_ctx *ctx)
+/* The same, but true: there was an instant result, and the caller is in to take it. */
+static inline bool demi_gate_enter_instant(struct demi_ctx *ctx)
 {
 #ifdef __x86_64__
-	__asm__ volatile("addl $1, %0" : "+m"(ctx->gate) : : "memory", "cc");
+	bool taking;
+
+	__asm__ volatile("addl $1, %0" : "+m"(ctx->gate), "=@cco"(taking) : : "memory");
+	return taking;
 #else
-	__atomic_add_fetch(&ctx->gate, 1, __ATOMIC_RELAXED);
+	return __atomic_add_fetch(&ctx->gate, 1, __ATOMIC_RELAXED) == DEMI_GATE_TAKING;
 #endif
 }
 
+/* What an attempt to enter has made of it. Others may do the same to that of demi_ctx_nobody. */
+static inline int32_t demi_gate(const struct demi_ctx *ctx)
+{
+	return __atomic_load_n(&ctx->gate, __ATOMIC_RELAXED);
+}
+
 /*
- * demi_gate_enter() has returned false, or there is no context. 0: the caller is in after all, as there was only an
- * instant result (which is an operation like any other now), or the context was armed. Else the positive errno
- * that the call is to return.
+ * demi_gate_enter() has returned false for @ctx, which was demi_ctx_entry. 0: the caller is in after all, as there was
+ * only an instant result (which is an operation like any other now), or the context was armed. Else the positive
+ * errno that the call is to return.
  */
 int demi_enter_slow(struct demi_ctx *ctx);
 
 /* The calling thread's context; or NULL, and *err is the positive errno that the call is to return. */
 static inline struct demi_ctx *demi_enter(int *err)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_ctx *ctx = demi_ctx_entry;
 
-	if (demi_unlikely(!ctx || !demi_gate_enter(ctx))) {
+	if (demi_unlikely(!demi_gate_enter(ctx))) {
 		*err = demi_enter_slow(ctx);
 		if (*err)
 			return NULL;
@@ -73,7 +82,7 @@ static inline int demi_leave_open(struct demi_ctx *ctx)
 /* For who ends the context: is the calling thread inside a call, which a signal has interrupted? */
 static inline bool demi_gate_busy(const struct demi_ctx *ctx)
 {
-	return ctx->gate >= DEMI_GATE_BUSY && ctx->gate < DEMI_GATE_INSTANT;
+	return ctx->gate >= DEMI_GATE_BUSY && ctx->gate < DEMI_GATE_ARMED;
 }
 
 /*

@@ -52,12 +52,13 @@ static inline demi_qtoken_t demi_instant_token(const struct demi_ctx *ctx)
 	return ctx->ops.free->token;
 }
 
-/* The one that has just been waited for: its result goes out, its token is used up. */
-static inline void demi_instant_take(struct demi_ctx *ctx, demi_qresult_t *qr, demi_qtoken_t token)
+/* The one that has just been waited for: its result goes out, its @token, which @op has, is used up. */
+static inline void demi_instant_take(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr, demi_qtoken_t token)
 {
 	const struct demi_instant i = ctx->instant;
 	demi_sgarray_t *sga = &qr->qr_value.sga;
 
+	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
 	memcpy((void *)qr, &i.head, sizeof(i.head)); /* qr_opcode, qr_qd */
 	qr->qr_qt = token;
 	qr->qr_ret = 0;
@@ -65,8 +66,7 @@ static inline void demi_instant_take(struct demi_ctx *ctx, demi_qresult_t *qr, d
 	sga->sga_numsegs = i.numsegs;
 	sga->sga_segs[0].sgaseg_buf = i.buf;
 	sga->sga_segs[0].sgaseg_len = i.len;
-	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
-	ctx->ops.free->token += DEMI_OP_SLOTS;
+	op->token += DEMI_OP_SLOTS;
 }
 
 /* Make it an operation that is ready. The caller is inside. */

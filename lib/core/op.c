@@ -93,6 +93,7 @@ void demi_await_spill(struct demi_ctx *ctx)
 	int err;
 
 	ctx->await.now = NULL;
+	ctx->await.op = op;
 	err = q->ops->pop(q, op, ctx->await.max_bytes);
 	if (err)
 		demi_op_fail(op, -err);

@@ -14,7 +14,7 @@ static inline uint64_t demi_ctx_poll_ns(struct demi_ctx *ctx)
 
 static inline void demi_ctx_flush_inline(struct demi_ctx *ctx)
 {
-	ctx->flush_wanted = false;
+	ctx->poll_in &= ~DEMI_FLUSH_WANTED;
 	for (struct demi_backend **b = ctx->backends; *b; b++) {
 		if ((*b)->ops->flush)
 			(*b)->ops->flush(*b);

@@ -44,7 +44,7 @@ static void process_ends(void)
 static void forked_child(void)
 {
 	demi_forked = true;
-	demi_ctx_self = NULL;
+	demi_ctx_set_self(NULL);
 	pthread_setspecific(thread_key, NULL);
 }
 

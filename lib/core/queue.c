@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/queue.h"
-#include "core/ctx.h"
+#include "core/enter.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -110,6 +110,38 @@ void demi_queue_ops_fill(struct demi_queue_ops *ops)
 	FILL(abort, no_abort);
 }
 
+/* ---- what is not an open queue ---- */
+
+static int none_push(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga)
+{
+	return demi_leave(q->ctx, -EBADF);
+}
+
+static int none_pushto(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga,
+		       const struct sockaddr *to, socklen_t tolen)
+{
+	return demi_leave(q->ctx, -EBADF);
+}
+
+static int none_pop(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
+{
+	return demi_leave(q->ctx, -EBADF);
+}
+
+static const struct demi_queue_ops none_ops = {
+	.name = "none",
+	.push_now = none_push,
+	.pushto_now = none_pushto,
+	.pop_now = none_pop,
+};
+
+/* ---- the table ---- */
+
+void demi_queue_table_init(struct demi_queue_table *t, struct demi_ctx *ctx)
+{
+	*t = (struct demi_queue_table){ .none = { .ops = &none_ops, .ctx = ctx } };
+}
+
 /* A free slot holds the index of the next free one above its tags; 0 ends the list. */
 static inline uintptr_t free_slot(uint32_t next)
 {
@@ -119,15 +151,21 @@ static inline uintptr_t free_slot(uint32_t next)
 static int grow(struct demi_queue_table *t)
 {
 	uint32_t size = t->size ? t->size * 2 : FIRST_SIZE;
+	struct demi_queue **usable;
 	uintptr_t *slots, *old;
 
 	if (size > DEMI_QUEUE_MAX)
 		return -EMFILE;
-	slots = malloc(size * sizeof(*slots));
+	slots = malloc(size * (sizeof(*slots) + sizeof(*usable)));
 	if (!slots)
 		return -ENOMEM;
-	if (t->size)
+	usable = (struct demi_queue **)(slots + size);
+	if (t->size) {
 		memcpy(slots, t->slots, t->size * sizeof(*slots));
+		memcpy(usable, t->usable, t->size * sizeof(*usable));
+	}
+	for (uint32_t i = t->size; i < size; i++)
+		usable[i] = &t->none;
 	for (uint32_t i = size; i-- > (t->size ? t->size : 1);) {
 		slots[i] = free_slot(t->free);
 		t->free = i;
@@ -136,6 +174,7 @@ static int grow(struct demi_queue_table *t)
 	/* at every instant a signal handler that ends the program finds a table it can walk */
 	old = t->slots;
 	t->slots = slots;
+	t->usable = usable;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->size = size;
 	free(old);
@@ -163,6 +202,7 @@ int demi_queue_install(struct demi_ctx *ctx, struct demi_queue *q, const struct 
 	/* for a signal handler that ends the program: what is in the table is whole */
 	atomic_signal_fence(memory_order_seq_cst);
 	t->slots[q->qd] = (uintptr_t)q;
+	t->usable[q->qd] = q;
 	return 0;
 }
 
@@ -181,5 +221,6 @@ void demi_queue_close(struct demi_queue *q)
 {
 	q->closed = true;
 	q->ctx->queues.slots[q->qd] |= DEMI_QUEUE_NOT_OPEN;
+	q->ctx->queues.usable[q->qd] = &q->ctx->queues.none;
 	q->ops->close(q);
 }

@@ -93,10 +93,14 @@ struct demi_queue {
 
 struct demi_queue_table {
 	uintptr_t *slots; /* by descriptor: a queue, or the next free slot; tagged */
+	struct demi_queue **usable; /* by descriptor: the open queue, or @none; in the memory of slots */
 	uint32_t size; /* slots that exist; slot 0 is never used */
 	uint32_t free; /* head of the free list, 0 for none */
 	uint32_t open; /* queues that exist, closed ones with holds included */
+	struct demi_queue none; /* stands for what is not an open queue: push_now and its like answer EBADF */
 };
+
+void demi_queue_table_init(struct demi_queue_table *t, struct demi_ctx *ctx);
 
 /* A push (@to NULL: demi_push()) and a pop by an operation: ops->push, ops->pop. See there: push_now. */
 int demi_push_op(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga, const struct sockaddr *to,
@@ -127,6 +131,12 @@ static inline struct demi_queue *demi_queue_find(const struct demi_queue_table *
 	if (!slot) /* a slot is never empty: the caller's test for NULL is the one above */
 		__builtin_unreachable();
 	return (struct demi_queue *)slot;
+}
+
+/* The same for push_now, pushto_now and pop_now, which all that this returns has. */
+static inline struct demi_queue *demi_queue_usable(struct demi_queue_table *t, int qd)
+{
+	return __builtin_expect((uint32_t)qd < t->size, 1) ? t->usable[(uint32_t)qd] : &t->none;
 }
 
 /* Whatever is in slot @i, closed queues included; NULL if it is free. */

@@ -75,7 +75,8 @@ static bool begin_sleep(struct demi_ctx *ctx)
 	 */
 	if (ctx->draining && !demi_ctx_busy(ctx))
 		return false;
-	return !ctx->flush_wanted && ctx->seq == seq && !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
+	return !demi_ctx_flush_wanted(ctx) && ctx->seq == seq &&
+	       !atomic_load_explicit(&ctx->wakeup, memory_order_relaxed);
 }
 
 /* A poster that saw the flag has cleared it and has written, or is about to write, the event fd. */
@@ -203,6 +204,6 @@ void demi_ctx_disarm(struct demi_ctx *ctx)
 void demi_ctx_leave_armed(struct demi_ctx *ctx)
 {
 	set_timer_fd(ctx, demi_timers_next(&ctx->timers));
-	if (!demi_op_ring_empty(&ctx->ready) || ctx->flush_wanted)
+	if (!demi_op_ring_empty(&ctx->ready) || demi_ctx_flush_wanted(ctx))
 		demi_ctx_wake(ctx);
 }

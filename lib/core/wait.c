@@ -25,7 +25,7 @@ static bool timeout_ok(const struct timespec *t)
 /* Something is ready: others' turn now and then all the same (design, statement 9). */
 static inline void poll_sometimes(struct demi_ctx *ctx)
 {
-	if (demi_unlikely(--ctx->poll_in == 0))
+	if (demi_unlikely(--ctx->poll_in < 0) && demi_ctx_turn_due(ctx))
 		demi_wait_turn(ctx);
 }
 
@@ -35,7 +35,7 @@ static inline void consume(struct demi_ctx *ctx, struct demi_op *op, demi_qresul
 	demi_op_copy_result(qr_out, op);
 	demi_op_release_inline(ctx, op);
 	/* what was put off goes before the application may turn to something else */
-	if (demi_unlikely(ctx->flush_wanted) && demi_op_ring_empty(&ctx->ready))
+	if (demi_unlikely(demi_ctx_flush_wanted(ctx)) && demi_op_ring_empty(&ctx->ready))
 		demi_ctx_flush(ctx);
 }
 
@@ -80,7 +80,7 @@ static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qre
 {
 	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
 		demi_wait_note_entry(ctx);
-	if (demi_unlikely(ctx->flush_wanted))
+	if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
 		demi_ctx_flush(ctx);
 	demi_ctx_poll_inline(ctx);
 	return wait_on(ctx, qr_out, op, timeout);
@@ -93,8 +93,7 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 		return demi_leave(ctx, -EINVAL);
 	if (op->state != DEMI_OP_READY)
 		return wait_pending(ctx, qr_out, op, timeout);
-	if (ctx->poll_in == 0 || --ctx->poll_in == 0)
-		demi_wait_turn(ctx);
+	poll_sometimes(ctx);
 	consume(ctx, op, qr_out);
 	return demi_leave(ctx, 0);
 }
@@ -103,7 +102,7 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 static __attribute__((noinline)) int instant_rest(struct demi_ctx *ctx)
 {
 	ctx->gate = DEMI_GATE_BUSY;
-	if (!ctx->poll_in)
+	if (demi_ctx_turn_due(ctx))
 		demi_wait_turn(ctx);
 	else if (demi_op_ring_empty(&ctx->ready))
 		demi_ctx_flush_inline(ctx);
@@ -117,7 +116,7 @@ static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_q
 	struct demi_op *op;
 	int err;
 
-	if (demi_unlikely(ctx->gate != DEMI_GATE_BUSY)) {
+	if (demi_unlikely(demi_gate(ctx) != DEMI_GATE_BUSY)) {
 		err = demi_enter_slow(ctx);
 		if (err)
 			return err;
@@ -126,7 +125,8 @@ static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_q
 	if (demi_likely(op && !timeout && qr_out)) {
 		if (op->state == DEMI_OP_PENDING)
 			return wait_pending(ctx, qr_out, op, NULL);
-		if (op->state == DEMI_OP_READY && --ctx->poll_in) {
+		if (op->state == DEMI_OP_READY) {
+			poll_sometimes(ctx);
 			consume(ctx, op, qr_out);
 			return demi_leave(ctx, 0);
 		}
@@ -143,7 +143,7 @@ static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qto
 {
 	struct demi_backend *b = ctx->backends[0];
 
-	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || ctx->flush_wanted ||
+	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || demi_ctx_flush_wanted(ctx) ||
 			  ctx->timers.count || ctx->nbackends != 1))
 		return wait_entered(qr_out, qt, timeout, ctx);
 	ctx->gate = DEMI_GATE_BUSY;
@@ -155,9 +155,9 @@ static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qto
 	b->poll(b);
 	if (demi_unlikely(ctx->await.qr != NULL)) {
 		demi_await_settle(ctx);
-		return wait_on(ctx, qr_out, demi_op_lookup(&ctx->ops, qt), NULL);
+		return wait_on(ctx, ctx->await.qr, ctx->await.op, NULL);
 	}
-	if (demi_unlikely(ctx->flush_wanted) && demi_op_ring_empty(&ctx->ready))
+	if (demi_unlikely(demi_ctx_flush_wanted(ctx)) && demi_op_ring_empty(&ctx->ready))
 		demi_ctx_flush(ctx);
 	return demi_leave_open(ctx);
 }
@@ -165,26 +165,21 @@ static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qto
 /* Usually what the call before was about: core/instant.h. */
 DEMI_PUBLIC int demi_wait(demi_qresult_t *qr_out, demi_qtoken_t qt, const struct timespec *timeout)
 {
-	struct demi_ctx *ctx = demi_ctx_self;
+	struct demi_ctx *ctx = demi_ctx_entry;
+	struct demi_op *op;
 
-	if (demi_unlikely(!ctx))
-		return demi_ctx_missing();
-	demi_gate_add(ctx);
-	if (ctx->gate != DEMI_GATE_INSTANT + 1) {
-		if (ctx->gate == DEMI_GATE_AWAIT + 1)
+	if (!demi_gate_enter_instant(ctx)) {
+		if (demi_gate(ctx) == DEMI_GATE_AWAIT + 1)
 			return wait_await(qr_out, qt, timeout, ctx);
 		return wait_entered(qr_out, qt, timeout, ctx);
 	}
-	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out))
+	op = ctx->ops.free; /* it has the result's token */
+	if (demi_unlikely(op->token != qt || timeout || !qr_out))
 		return wait_entered(qr_out, qt, timeout, ctx);
-	demi_instant_take(ctx, qr_out, qt);
-	if (demi_unlikely(--ctx->poll_in == 0))
+	demi_instant_take(ctx, op, qr_out, qt);
+	if (demi_unlikely(--ctx->poll_in < 0))
 		return instant_rest(ctx);
-	if (demi_unlikely(ctx->flush_wanted))
-		return instant_rest(ctx);
-	atomic_signal_fence(memory_order_seq_cst);
-	ctx->gate = DEMI_GATE_OPEN;
-	return 0;
+	return demi_leave_open(ctx);
 }
 
 /* ---- any, some ---- */
@@ -392,7 +387,7 @@ DEMI_PUBLIC int demi_wait_next_n(demi_qresult_t *qr_out, int num_qrs, int *num_q
 	if (demi_unlikely(!qr_out || num_qrs < 1 || !num_qrs_out || !timeout_ok(timeout)))
 		return demi_leave(ctx, -EINVAL);
 	if (demi_unlikely(!ctx->ops.live)) { /* closed queues may drain all the same */
-		if (ctx->flush_wanted)
+		if (demi_ctx_flush_wanted(ctx))
 			demi_ctx_flush(ctx);
 		demi_ctx_poll(ctx);
 		return demi_leave(ctx, -ENOENT);

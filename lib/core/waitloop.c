@@ -53,9 +53,9 @@ void demi_wait_note_entry(struct demi_ctx *ctx)
 
 void demi_wait_turn(struct demi_ctx *ctx)
 {
-	ctx->poll_in = POLL_EVERY;
+	ctx->poll_in = (demi_ctx_flush_wanted(ctx) ? DEMI_FLUSH_WANTED : 0) | (POLL_EVERY - 1);
 	demi_wait_note_entry(ctx);
-	if (ctx->flush_wanted) /* nothing else submits it while there is always something ready */
+	if (demi_ctx_flush_wanted(ctx)) /* nothing else submits it while there is always something ready */
 		demi_ctx_flush(ctx);
 	demi_ctx_poll(ctx);
 }
@@ -64,7 +64,7 @@ static bool poll_once(struct demi_ctx *ctx, struct demi_waiter *w)
 {
 	uint64_t seq = ctx->seq;
 
-	if (demi_unlikely(ctx->flush_wanted))
+	if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
 		demi_ctx_flush(ctx);
 	demi_ctx_poll(ctx);
 	return ctx->seq != seq && w->found(ctx, w);
@@ -107,7 +107,7 @@ static bool spin(struct demi_ctx *ctx, struct demi_waiter *w)
 
 	ctx->spinning = true;
 	for (int i = 0; i < CLOCK_EVERY && ctx->seq == seq; i++) {
-		if (demi_unlikely(ctx->flush_wanted))
+		if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
 			demi_ctx_flush(ctx);
 		demi_ctx_poll_inline(ctx);
 	}
@@ -143,7 +143,7 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 	for (;;) {
 		uint64_t seq = ctx->seq;
 
-		if (ctx->flush_wanted)
+		if (demi_ctx_flush_wanted(ctx))
 			demi_ctx_flush(ctx);
 		if (ctx->seq == seq)
 			demi_ctx_sleep(ctx, deadline_ns);

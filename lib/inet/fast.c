@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) int push_now(demi_qtoken_t *qt_out,
 	in->flying++;
 	u->s.inflight++;
 	in->kick = true;
-	in->ctx->flush_wanted = true;
+	demi_ctx_want_flush(in->ctx);
 	in->count.IpOutRequests++;
 	in->count.UdpOutDatagrams++;
 	in->ctx->count.copied_bytes += len;

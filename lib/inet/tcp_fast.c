@@ -367,7 +367,7 @@ int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sg
 		tx->flying = true;
 		in->flying++;
 		in->kick = true;
-		ctx->flush_wanted = true;
+		demi_ctx_want_flush(ctx);
 	} else {
 		demi_inet_tx_queue(in, tx);
 	}

@@ -467,5 +467,5 @@ void demi_tcp_want_output(struct demi_tcp *t)
 	if (t->out.next)
 		return;
 	demi_inet_link_add(&t->s.in->tcp->out, &t->out);
-	t->s.in->ctx->flush_wanted = true;
+	demi_ctx_want_flush(t->s.in->ctx);
 }

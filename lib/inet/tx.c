@@ -157,7 +157,7 @@ void demi_inet_tx_queue(struct demi_inet *in, struct demi_inet_tx *tx)
 	else
 		in->txq.head = tx;
 	in->txq.tail = tx;
-	in->ctx->flush_wanted = true;
+	demi_ctx_want_flush(in->ctx);
 }
 
 /* A queued or landed packet of which nothing is under way. */

@@ -57,7 +57,7 @@ void demi_pipe_activate(struct demi_pipe *p)
 	b->active = p;
 	/* issued after demi_wait_arm(), which knew nothing of it: have demi_leave() call the application */
 	if (demi_unlikely(p->q.ctx->armed))
-		p->q.ctx->flush_wanted = true;
+		demi_ctx_want_flush(p->q.ctx);
 }
 
 static void deactivate(struct demi_pipe *p)

@@ -49,7 +49,7 @@ static inline void demi_pipe_note(struct demi_pipe *p, uint8_t what)
 	if (!p->unflushed) {
 		p->next_dirty = p->b->dirty;
 		p->b->dirty = p;
-		p->q.ctx->flush_wanted = true;
+		demi_ctx_want_flush(p->q.ctx);
 	}
 	p->unflushed |= what;
 }

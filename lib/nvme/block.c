@@ -231,7 +231,7 @@ static void io_start(struct demi_block_io *io)
 	io->block->ios++;
 	wait_for_slots(io);
 	demi_block_issue(d);
-	d->backend->b.ctx->flush_wanted = true;
+	demi_ctx_want_flush(d->backend->b.ctx);
 }
 
 /* ---- push ---- */

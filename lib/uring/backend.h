@@ -137,7 +137,7 @@ extern const struct demi_engine_ops demi_engine_epoll;
 /* Something was put off until the next flush. */
 static inline void demi_uring_want_flush(struct demi_uring *u)
 {
-	u->b.ctx->flush_wanted = true;
+	demi_ctx_want_flush(u->b.ctx);
 }
 
 /* Makers, called by the backend's table. */

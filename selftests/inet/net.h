@@ -298,7 +298,7 @@ static inline void node_pump(struct node *n)
 		if (!n->hold)
 			node_done(n);
 	}
-	demi_ctx_self->flush_wanted = false;
+	demi_ctx_self->poll_in &= ~DEMI_FLUSH_WANTED;
 }
 
 static inline struct packet *node_take(struct node *n)

@@ -74,7 +74,7 @@ static void test_turns(int q)
 	for (int how = 0; how < 7; how++) {
 		unsigned int p0 = fakes[0]->polls, p1 = fakes[1]->polls, f = fakes[0]->flushes;
 
-		demi_ctx_self->flush_wanted = true;
+		demi_ctx_want_flush(demi_ctx_self);
 		for (int i = 0; i < 500; i++) { /* waits that find their result ready */
 			demi_qtoken_t push = push_start(q, "x", 1), pop = pop_start(q);
 
@@ -88,7 +88,7 @@ static void test_turns(int q)
 		CHECK(fakes[0]->polls - p0 >= 10);
 		CHECK_EQ(fakes[0]->polls - p0, fakes[1]->polls - p1);
 		CHECK(fakes[0]->flushes > f);
-		CHECK(!demi_ctx_self->flush_wanted);
+		CHECK(!demi_ctx_flush_wanted(demi_ctx_self));
 	}
 	OK(demi_close(other));
 }
