@@ -77,6 +77,9 @@ struct demi_await {
 	struct demi_op *op; /* what it was made if the wait has not got its result */
 };
 
+/* One of so many waits that find their result ready polls the backends all the same. */
+#define DEMI_POLL_EVERY 32
+
 /* In ctx->poll_in: a backend has put something off. The two highest bits, so that one may be borrowed from it. */
 #define DEMI_FLUSH_WANTED (-(1 << 30))
 
@@ -183,6 +186,12 @@ static inline void demi_ctx_want_flush(struct demi_ctx *ctx)
 static inline bool demi_ctx_flush_wanted(const struct demi_ctx *ctx)
 {
 	return ctx->poll_in < -1;
+}
+
+/* This wait polls. Before it flushes: that may want another flush. */
+static inline void demi_ctx_turn_restart(struct demi_ctx *ctx)
+{
+	ctx->poll_in = (demi_ctx_flush_wanted(ctx) ? DEMI_FLUSH_WANTED : 0) | (DEMI_POLL_EVERY - 1);
 }
 
 /* The last of the waits has been counted: demi_wait_turn() comes next. */

@@ -80,6 +80,7 @@ static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qre
 {
 	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
 		demi_wait_note_entry(ctx);
+	demi_ctx_turn_restart(ctx);
 	if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
 		demi_ctx_flush(ctx);
 	demi_ctx_poll_inline(ctx);
@@ -151,6 +152,7 @@ static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qto
 		demi_wait_note_entry(ctx);
 	ctx->await.qr = qr_out;
 	ctx->await.now = ctx->await.q;
+	ctx->poll_in = DEMI_POLL_EVERY - 1; /* no flush is wanted */
 	ctx->count.polls++;
 	b->poll(b);
 	if (demi_unlikely(ctx->await.qr != NULL)) {

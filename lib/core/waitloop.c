@@ -7,7 +7,6 @@
 
 #define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
 #define CLOCK_EVERY 64 /* polls between two readings of the clock */
-#define POLL_EVERY 32 /* waits that may be served from the ready list before the backends get their turn */
 #define LATE_NS 10000000
 #define SPIN_PAYS 16 /* times spin_us */
 
@@ -53,7 +52,7 @@ void demi_wait_note_entry(struct demi_ctx *ctx)
 
 void demi_wait_turn(struct demi_ctx *ctx)
 {
-	ctx->poll_in = (demi_ctx_flush_wanted(ctx) ? DEMI_FLUSH_WANTED : 0) | (POLL_EVERY - 1);
+	demi_ctx_turn_restart(ctx);
 	demi_wait_note_entry(ctx);
 	if (demi_ctx_flush_wanted(ctx)) /* nothing else submits it while there is always something ready */
 		demi_ctx_flush(ctx);
