@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "memdev.h"
 
-#include "heap/heap.h"
+#include "heap/object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int mem_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 
 	if (m->rx_own == m->rx_other)
 		return 0;
-	fresh = demi_heap_alloc(MEMDEV_BUF);
+	fresh = demi_object_alloc(MEMDEV_BUF);
 	if (!fresh)
 		return 0;
 	obj = m->posted[m->rx_own & MASK];
