@@ -314,6 +314,42 @@ static void test_backlog(void)
 	dev->tx_room = UINT32_MAX;
 }
 
+/* What waits for room is charged; what was refused for that leaves nothing behind, and the next one is whole. */
+static void test_backlog_limit(void)
+{
+	uint64_t refused = counter("UdpSndbufErrors");
+	int qd = bound4(7000);
+	size_t charged;
+	demi_qtoken_t qt;
+	struct sent *s;
+
+	for (char c = 'a'; c <= 'd'; c++) {
+		dev->tx_room = c == 'a' || c == 'd';
+		charged = demi_ctx_self->push_bytes;
+		if (c == 'b')
+			demi_ctx_self->push_bytes = demi_config.push_limit_bytes;
+		CHECK_EQ(pushto4(&qt, qd, &c, 1, PEER4, 9), c == 'b' ? ENOBUFS : 0);
+		if (c == 'b')
+			demi_ctx_self->push_bytes = charged;
+		else
+			CHECK_EQ(wait_result(qt).qr_opcode, DEMI_OPC_PUSH);
+		if (c == 'c')
+			CHECK(demi_ctx_self->push_bytes > charged + 29);
+	}
+	dev->tx_room = UINT32_MAX;
+	for (const char *c = "acd"; *c; c++) {
+		s = next_sent();
+		CHECK(s && s->len == 29 && s->data[28] == *c);
+		CHECK_EQ(fold16(pseudo_sum(s->data, 17, 9) + sum16(s->data + 20, 9)), 0xffff);
+		free(s);
+	}
+	none_sent();
+	CHECK_EQ(counter("UdpSndbufErrors") - refused, 1);
+	OK(demi_close(qd));
+	turn();
+	CHECK_EQ(demi_ctx_self->push_bytes, 0);
+}
+
 static void test_sizes(void)
 {
 	static uint8_t payload[65536];
@@ -515,6 +551,7 @@ static void plain(void)
 	test_csum_known();
 	test_forget();
 	test_backlog();
+	test_backlog_limit();
 }
 
 static void fragmenting(void)
