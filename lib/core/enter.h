@@ -82,7 +82,7 @@ static inline int demi_leave_open(struct demi_ctx *ctx)
 /* For who ends the context: is the calling thread inside a call, which a signal has interrupted? */
 static inline bool demi_gate_busy(const struct demi_ctx *ctx)
 {
-	return ctx->gate >= DEMI_GATE_BUSY && ctx->gate < DEMI_GATE_ARMED;
+	return ctx->gate != DEMI_GATE_OPEN && ctx->gate < DEMI_GATE_ARMED;
 }
 
 /*
