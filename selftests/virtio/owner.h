@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Owners that the function is taken from while they push and pop: processes that tell by a byte what becomes of them, and
- * frames without end for them. Include virtio_test.h first.
+ * Owners that the function is taken from while they push and pop: processes that tell by a byte what becomes of
+ * them, and frames without end for them. Include virtio_test.h first.
  */
 #ifndef OWNER_H
 #define OWNER_H
