@@ -19,7 +19,7 @@ _demi_bench() {
 		case $option in
 		--vs | --as | --load) words=$("$1" "${COMP_WORDS[1]}" --help 2>/dev/null | sed -n 's/^KIND: //p') ;;
 		--over) words="tcp udp unix pipe" ;;
-		--device) words="ring dpdk nvme" ;;
+		--device) words="ring dpdk virtio nvme" ;;
 		*) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
 		esac
 	fi

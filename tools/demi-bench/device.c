@@ -14,6 +14,7 @@
 static const struct device devices[] = {
 	{ "ring", "ring", false },
 	{ "dpdk", "dpdk", true },
+	{ "virtio", "virtio", true },
 	{ "nvme", NULL, false },
 };
 
@@ -56,7 +57,7 @@ int device_environment(const struct side *s, bool server)
 	if (!d->own_hosts)
 		return 0;
 	device_dpdk_args(s, server, args, sizeof(args));
-	if (setenv("DEMI_DPDK_ARGS", args, 1) ||
+	if ((!strcmp(d->name, "dpdk") && setenv("DEMI_DPDK_ARGS", args, 1)) ||
 	    setenv("DEMI_INET_ADDR", server ? SERVER_IP "/24" : CLIENT_IP "/24", 0))
 		return -errno;
 	return 0;

@@ -4,7 +4,8 @@
 
 /*
  * --device: what the sides demi and l2 run on. Over DPDK server and client are joined by memif, unless the user's own
- * DEMI_DPDK_ARGS say something else.
+ * DEMI_DPDK_ARGS say something else; over virtio each takes a virtio-net function of this user's, and the two are one
+ * link.
  */
 
 #include "side.h"

@@ -60,7 +60,7 @@ static const struct argp_option options[] = {
 	{ "vs", OPT_VS, "KIND[:OVER]", 0, "a peer, measured interleaved with the first side; may be repeated", 0 },
 	{ "as", OPT_AS, "KIND[:OVER]", 0, "what to measure as the first side instead of libdemi (kind \"demi\")", 0 },
 	{ "over", 'o', "tcp|udp|unix|pipe", 0, "what it runs over (default tcp)", 0 },
-	{ "device", OPT_DEVICE, "ring|dpdk|nvme", 0, "libdemi's own network stack on this device; file: nvme", 0 },
+	{ "device", OPT_DEVICE, "ring|dpdk|virtio|nvme", 0, "libdemi's own stack on this device; file: nvme", 0 },
 	{ "size", 's', "BYTES", 0, "of a message (default 64; 16384 for stream and file)", 0 },
 	{ "connections", 'c', "N", 0, "default 1", 0 },
 	{ "window", 'w', "N", 0, "messages under way on each connection (default 1; stream: 16)", 0 },
@@ -242,7 +242,7 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 	case OPT_DEVICE:
 		o->device = device_find(arg);
 		if (!o->device)
-			argp_error(st, "--device is ring, dpdk or nvme, not %s", arg);
+			argp_error(st, "--device is ring, dpdk, virtio or nvme, not %s", arg);
 		if (device_has_blocks(o->device) != !!strchr(o->command->options, 'F'))
 			argp_error(st, "\"%s\" is not for --device %s", o->command->name, arg);
 		break;
