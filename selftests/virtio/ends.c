@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* timeout: 1600 */
+/* debug, timeout: 1600 */
 /*
  * Ends: the owner dies, the device is revoked or given back to its own driver, all while it receives; and then
  * somebody else has it, or the kernel.
@@ -10,8 +10,9 @@
 
 #include "owner.h"
 
-/* DEMI_VIRTIO_KILLS */
+/* DEMI_VIRTIO_KILLS, DEMI_VIRTIO_BINDS */
 #define KILLS 20
+#define BINDS 3
 
 FIXTURE(ends)
 {
@@ -34,10 +35,17 @@ FIXTURE_TEARDOWN(ends)
 	waitpid(self->noise, NULL, 0);
 }
 
+/* The debug kernel is slow: a quarter. */
+static int times(const char *variable, int otherwise)
+{
+	const char *s = getenv(variable);
+
+	return s ? atoi(s) : strcmp(getenv("DEMI_VM_KERNEL"), "debug") ? otherwise : (otherwise + 3) / 4;
+}
+
 TEST_F_TIMEOUT(ends, killed, 1500)
 {
-	const char *s = getenv("DEMI_VIRTIO_KILLS");
-	int kills = s ? atoi(s) : KILLS;
+	int kills = times("DEMI_VIRTIO_KILLS", KILLS);
 	unsigned int seed = (unsigned int)getpid();
 
 	printf("# seed %u\n", seed);
@@ -102,6 +110,23 @@ TEST_F(ends, given_back)
 	ASSERT_EQ(0, demictl(line));
 	ASSERT_TRUE(owner_begin(&self->owner, owner_of_rings));
 	owner_end(&self->owner);
+}
+
+/* To its own driver and back, each time while it receives. */
+TEST_F_TIMEOUT(ends, bound_and_unbound, 1500)
+{
+	char unbind[128], bind[128];
+
+	snprintf(unbind, sizeof(unbind), "device unbind %s", getenv("DEMI_VIRTIO_PCI"));
+	snprintf(bind, sizeof(bind), "device bind %s --owner %u", getenv("DEMI_VIRTIO_PCI"), VT_OWNER);
+	for (int i = 0; i < times("DEMI_VIRTIO_BINDS", BINDS); i++) {
+		ASSERT_TRUE(owner_begin(&self->owner, owner_of_rings));
+		ASSERT_EQ(0, demictl(unbind));
+		EXPECT_TRUE(owner_said(&self->owner, OWNER_LOST_IT));
+		ASSERT_EQ(0, demictl(bind));
+		owner_end(&self->owner);
+	}
+	EXPECT_TRUE(owner_left_nothing());
 }
 
 TEST_HARNESS_MAIN

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* timeout: 200 */
+/* debug, timeout: 200 */
 /*
  * A function's rings in the hands of an unprivileged process: datagrams from and to the kernel's own driver, sleeping,
  * and who may have it.
@@ -174,6 +174,47 @@ TEST_F(rings, control_queue)
 	ASSERT_TRUE(vt_sleep(v, &v->rx, VT_PATIENCE_MS));
 	EXPECT_NE(NULL, memmem(v->mem, 4 * VT_BUFFER, "alive", 5));
 	EXPECT_EQ(0, v->q->status);
+}
+
+/* Each of them, a second one and one that was moved, is a scratch page after the end; a child has none of them. */
+TEST_F(rings, doorbells_wherever_they_are_mapped)
+{
+	struct demi_queue_shutdown down = { .size = sizeof(down) };
+	struct vt *v = &self->v;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), bell = (size_t)((uint8_t *)v->tx.doorbell - v->map);
+	off_t at = (off_t)(bell & ~(page - 1));
+	uint8_t *again, *moved;
+	unsigned char there;
+	int status;
+	pid_t pid;
+
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, v->queue_fd, at));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_SHARED, v->queue_fd, at));
+	again = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, v->queue_fd, at);
+	moved = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, v->queue_fd, at);
+	ASSERT_NE(MAP_FAILED, again);
+	ASSERT_NE(MAP_FAILED, moved);
+	EXPECT_NE(0, mprotect(again, page, PROT_READ | PROT_EXEC));
+	EXPECT_EQ(MAP_FAILED, mremap(again, page, 2 * page, MREMAP_MAYMOVE));
+	*(volatile uint16_t *)(moved + bell % page) = v->tx.index;
+	moved = mremap(moved, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(VT_AREA + (3ull << 30)));
+	ASSERT_NE(MAP_FAILED, moved);
+	*(volatile uint16_t *)(moved + bell % page) = v->tx.index;
+	pid = fork();
+	if (!pid)
+		_exit(!mincore(again, page, &there) || !mincore(moved, page, &there) || !mincore(v->map, page, &there));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	vt_post_buffers(v, 4);
+	ASSERT_EQ(5, send(self->peer, "alive", 5, 0));
+	ASSERT_TRUE(vt_sleep(v, &v->rx, VT_PATIENCE_MS));
+	ASSERT_EQ(0, vt_ioctl(v->queue_fd, DEMI_QUEUE_SHUTDOWN, &down));
+	*(volatile uint32_t *)(again + 128) = 0x600df00d;
+	EXPECT_EQ(0x600df00d, *(volatile uint32_t *)(moved + 128));
+	EXPECT_EQ(0x600df00d, *(volatile uint32_t *)(v->map + at + 128));
+	EXPECT_EQ(0x600df00d, *(volatile uint32_t *)(v->map + 128));
+	munmap(again, page);
+	munmap(moved, page);
 }
 
 /* What the IOMMU says it can address. VT-d 11.4.2: MGAW. */
