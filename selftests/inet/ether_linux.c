@@ -130,7 +130,11 @@ static void ping(int domain, size_t len)
 		out[2] = (uint8_t)(~sum >> 8);
 		out[3] = (uint8_t)~sum;
 	}
-	CHECK_EQ(sendto(fd, out, 8 + len, 0, (struct sockaddr *)&ss, sslen), (ssize_t)(8 + len));
+	while ((n = sendto(fd, out, 8 + len, 0, (struct sockaddr *)&ss, sslen)) < 0) {
+		CHECK(errno == EADDRNOTAVAIL || errno == ENETUNREACH); /* IPv6 addresses take a moment */
+		sleep_ms(20);
+	}
+	CHECK_EQ(n, (ssize_t)(8 + len));
 	do {
 		n = recv(fd, in, sizeof(in), 0);
 		CHECK(n > 0);
