@@ -21,6 +21,8 @@
 
 #include "kselftest_harness.h"
 
+#include "need.h"
+
 union address {
 	struct sockaddr sa;
 	struct sockaddr_in v4;
@@ -58,15 +60,6 @@ static bool is_pattern(const uint8_t *p, size_t len, unsigned int seed)
 static const size_t sizes[] = { 0, 1, 64, 1000, 1472, 1473, 1944, 2048, 8000, 30000, 65487 };
 
 #define NSIZES (sizeof(sizes) / sizeof(sizes[0]))
-
-/* Returns 0 or the line that failed, so that threads and children can tell. */
-#define NEED(c)                                                                                                        \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "# %s:%d: %s: %s\n", __FILE__, __LINE__, #c, strerror(errno));                 \
-			return __LINE__;                                                                               \
-		}                                                                                                      \
-	} while (0)
 
 static int kernel_socket(int family, union address *me)
 {

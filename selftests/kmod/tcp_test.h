@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "demi_test.h"
+#include "need.h"
 
 #define CHUNK 65536
 #define PERIOD 65521 /* of the pattern: no power of two, so that a piece in the wrong place shows */
@@ -22,15 +23,6 @@ static DT_UNUSED void pattern_init(void)
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (uint8_t)(((i % PERIOD) * 2654435761u) >> 13);
 }
-
-/* Returns 0 or the line that failed, so that children can tell. */
-#define NEED(c)                                                                                                        \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "# %s:%d: %s: %s\n", __FILE__, __LINE__, #c, strerror(errno));                 \
-			return __LINE__;                                                                               \
-		}                                                                                                      \
-	} while (0)
 
 static const struct timespec limit = { 100, 0 };
 

@@ -33,6 +33,8 @@
 
 #include "kselftest_harness.h"
 
+#include "../kmod/need.h"
+
 #define OWNER 65534
 #define BLOCK 4096
 #define DEEP 32
@@ -41,15 +43,6 @@
 #define APART 100 /* more than the loop takes between two readings, less than any interrupt */
 #define PATIENCE 2000000000ull
 #define PAUSE 20000
-
-/* Returns 0 or the line that failed. */
-#define NEED(c)                                                                                                        \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "# %s:%d: %s: %s\n", __FILE__, __LINE__, #c, strerror(errno));                 \
-			return __LINE__;                                                                               \
-		}                                                                                                      \
-	} while (0)
 
 /* Instructions of a round, by what they were for. */
 struct cost {

@@ -22,6 +22,7 @@
 #include "kselftest_harness.h"
 
 #include "virtio_test.h"
+#include "../kmod/need.h"
 
 #define BURST 32
 #define ROUNDS 33
@@ -38,15 +39,6 @@ struct bench {
 	uint8_t mac[6], peer[6];
 	uint64_t rx[ROUNDS], tx[ROUNDS];
 };
-
-/* Returns 0 or the line that failed. */
-#define NEED(c)                                                                                                        \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "# %s:%d: %s: %s\n", __FILE__, __LINE__, #c, strerror(errno));                 \
-			return __LINE__;                                                                               \
-		}                                                                                                      \
-	} while (0)
 
 static bool parse_mac(const char *s, uint8_t *mac)
 {

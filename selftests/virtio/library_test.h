@@ -6,19 +6,11 @@
 #include <demi/demi.h>
 
 #include "virtio_test.h"
+#include "../kmod/need.h"
 
 #define MINE "10.9.0.3"
 
 static const struct timespec limit = { 60, 0 };
-
-/* Returns 0 or the line that failed, so that threads can tell. */
-#define NEED(c)                                                                                                        \
-	do {                                                                                                           \
-		if (!(c)) {                                                                                            \
-			fprintf(stderr, "# %s:%d: %s: %s\n", __FILE__, __LINE__, #c, strerror(errno));                 \
-			return __LINE__;                                                                               \
-		}                                                                                                      \
-	} while (0)
 
 static VT_UNUSED struct sockaddr_in address(const char *ip, uint16_t port)
 {
