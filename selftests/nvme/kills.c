@@ -6,6 +6,8 @@
  */
 #include "kselftest_harness.h"
 
+#include "../kmod/machine.h"
+
 #include <demi/demi.h>
 #include <demi/file.h>
 #include <demi/sockopt.h>
@@ -258,19 +260,6 @@ static bool says(int fd)
 	return poll(&p, 1, PATIENCE_MS) == 1 && read(fd, &c, 1) == 1 && c == 'r';
 }
 
-/* Whatever the module holds for somebody: tables of one line, the heading, and all pins given back. */
-static bool nothing_left(void)
-{
-	for (int waited = 0; waited < PATIENCE_MS; waited += 100) {
-		if (!system("cd /sys/kernel/debug/demi && test $(cat contexts queues users | wc -l) = 3 && "
-			    "awk '/^nr_foll_pin_/ { n[$1] = $2 } END { exit n[\"nr_foll_pin_acquired\"] != "
-			    "n[\"nr_foll_pin_released\"] }' /proc/vmstat"))
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 FIXTURE(owners)
 {
 	int kills;
@@ -308,9 +297,9 @@ TEST_F_TIMEOUT(owners, killed, 1500)
 	}
 	printf("# figure nvme_kills %d\n", self->kills);
 	fflush(stdout);
-	EXPECT_TRUE(nothing_left());
+	EXPECT_TRUE(module_holds_nothing(PATIENCE_MS));
 	EXPECT_EQ(0, run(verify));
-	EXPECT_TRUE(nothing_left());
+	EXPECT_TRUE(module_holds_nothing(PATIENCE_MS));
 }
 
 TEST_HARNESS_MAIN

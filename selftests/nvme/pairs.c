@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "nvme_test.h"
+#include "../kmod/machine.h"
 
 /* What the machine's controller gives. */
 #define PAIRS 8
@@ -157,19 +158,6 @@ TEST_F(pairs, requests)
 	EXPECT_TRUE(nt_works(n));
 }
 
-/* What the IOMMU says it can address. VT-d 11.4.2: MGAW. */
-static unsigned int address_bits(void)
-{
-	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/cap", "re");
-	unsigned long long cap = 0;
-
-	if (f && fscanf(f, "%llx", &cap) != 1)
-		cap = 0;
-	if (f)
-		fclose(f);
-	return (cap >> 16 & 0x3f) + 1;
-}
-
 /* Where a controller's memory may not lie. */
 TEST_F(pairs, addresses)
 {
@@ -184,8 +172,8 @@ TEST_F(pairs, addresses)
 	memset(n->mem, 0x42, NT_PAGE);
 	ASSERT_EQ(0, nt_run(&n->pair, NT_WRITE, 2, 7, 1, (uintptr_t)n->mem, 0));
 	/* of two widths one kernel's machine has 39 bits, the other's 48 */
-	ASSERT_TRUE(address_bits() == 39 || address_bits() == 48);
-	if (address_bits() == 39) {
+	ASSERT_TRUE(iommu_address_bits() == 39 || iommu_address_bits() == 48);
+	if (iommu_address_bits() == 39) {
 		EXPECT_EQ(-EOPNOTSUPP, nt_register(n->fd, high, NT_BYTES, &region));
 		return;
 	}

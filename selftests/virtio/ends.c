@@ -10,6 +10,8 @@
 
 #include "owner.h"
 
+#include "../kmod/machine.h"
+
 /* DEMI_VIRTIO_KILLS, DEMI_VIRTIO_BINDS */
 #define KILLS 20
 #define BINDS 3
@@ -56,7 +58,7 @@ TEST_F_TIMEOUT(ends, killed, 1500)
 	}
 	printf("# figure virtio_kills %d\n", kills);
 	fflush(stdout);
-	EXPECT_TRUE(owner_left_nothing());
+	EXPECT_TRUE(module_holds_nothing(VT_PATIENCE_MS));
 }
 
 TEST_F(ends, revoked)
@@ -126,7 +128,7 @@ TEST_F_TIMEOUT(ends, bound_and_unbound, 1500)
 		ASSERT_EQ(0, demictl(bind));
 		owner_end(&self->owner);
 	}
-	EXPECT_TRUE(owner_left_nothing());
+	EXPECT_TRUE(module_holds_nothing(VT_PATIENCE_MS));
 }
 
 TEST_HARNESS_MAIN

@@ -120,17 +120,4 @@ static VT_UNUSED pid_t owner_noise(int peer)
 	}
 }
 
-/* Whatever the module holds for somebody: tables of one line, the heading, and all pins given back. */
-static VT_UNUSED bool owner_left_nothing(void)
-{
-	for (int waited = 0; waited < VT_PATIENCE_MS; waited += 100) {
-		if (!system("cd /sys/kernel/debug/demi && test $(cat contexts queues users | wc -l) = 3 && "
-			    "awk '/^nr_foll_pin_/ { n[$1] = $2 } END { exit n[\"nr_foll_pin_acquired\"] != "
-			    "n[\"nr_foll_pin_released\"] }' /proc/vmstat"))
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 #endif /* OWNER_H */

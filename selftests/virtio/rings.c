@@ -7,6 +7,7 @@
 #include "kselftest_harness.h"
 
 #include "virtio_test.h"
+#include "../kmod/machine.h"
 
 FIXTURE(rings)
 {
@@ -217,19 +218,6 @@ TEST_F(rings, doorbells_wherever_they_are_mapped)
 	munmap(moved, page);
 }
 
-/* What the IOMMU says it can address. VT-d 11.4.2: MGAW. */
-static unsigned int address_bits(void)
-{
-	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/cap", "re");
-	unsigned long long cap = 0;
-
-	if (f && fscanf(f, "%llx", &cap) != 1)
-		cap = 0;
-	if (f)
-		fclose(f);
-	return (cap >> 16 & 0x3f) + 1;
-}
-
 /* Where a device's memory may not lie. */
 TEST_F(rings, addresses)
 {
@@ -246,8 +234,8 @@ TEST_F(rings, addresses)
 	EXPECT_EQ(-EADDRINUSE, vt_register(v->fd, v->mem + 8192, 4096, &region, &iova));
 	/* of two widths one kernel's machine has 39 bits, the other's 48 */
 	ASSERT_NE(NULL, high);
-	ASSERT_TRUE(address_bits() == 39 || address_bits() == 48);
-	if (address_bits() == 39) {
+	ASSERT_TRUE(iommu_address_bits() == 39 || iommu_address_bits() == 48);
+	if (iommu_address_bits() == 39) {
 		EXPECT_EQ(-EOPNOTSUPP, vt_register(v->fd, high, VT_BYTES, &region, &iova));
 		return;
 	}

@@ -16,6 +16,8 @@
 
 #include "owner.h"
 
+#include "../kmod/machine.h"
+
 #define MINE "10.9.0.3"
 #define PORT 5001
 
@@ -196,7 +198,7 @@ static void quiet(pid_t noise)
 		owner_end(&self->owner);                                                                               \
 		owner_end(&next);                                                                                      \
 		close(fd);                                                                                             \
-		EXPECT_TRUE(owner_left_nothing());                                                                     \
+		EXPECT_TRUE(module_holds_nothing(VT_PATIENCE_MS));                                                     \
 	} while (0)
 
 #define REQUEST "../vm/monitor device_del card0"

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DEMI_SELFTESTS_KMOD_MACHINE_H
+#define DEMI_SELFTESTS_KMOD_MACHINE_H
+
+/* What tests of devices ask of the machine. */
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What the IOMMU says it can address. VT-d 11.4.2: MGAW. */
+static inline unsigned int iommu_address_bits(void)
+{
+	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/cap", "re");
+	unsigned long long cap = 0;
+
+	if (f && fscanf(f, "%llx", &cap) != 1)
+		cap = 0;
+	if (f)
+		fclose(f);
+	return (cap >> 16 & 0x3f) + 1;
+}
+
+/* Whatever the module holds for somebody goes: tables of one line, the heading, and all pins given back. */
+static inline bool module_holds_nothing(int patience_ms)
+{
+	for (int waited = 0; waited < patience_ms; waited += 100) {
+		if (!system("cd /sys/kernel/debug/demi && test $(cat contexts queues users | wc -l) = 3 && "
+			    "awk '/^nr_foll_pin_/ { n[$1] = $2 } END { exit n[\"nr_foll_pin_acquired\"] != "
+			    "n[\"nr_foll_pin_released\"] }' /proc/vmstat"))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+#endif /* DEMI_SELFTESTS_KMOD_MACHINE_H */
