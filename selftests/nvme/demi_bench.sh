@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# demi-bench on a controller's own rings, as its owner; beside a disk of the kernel's, which is memory here.
+# demi-bench on a controller's own rings, as its owner; beside the kernel's driver of another controller.
 set -eu
 
 bench=$BUILD/tools/demi-bench
 dir=$(mktemp -d)
-loop=
-trap '[ -z "$loop" ] || losetup -d "$loop"; rm -rf "$dir"' EXIT
+trap 'rm -rf "$dir"' EXIT
 chmod 666 /dev/demi
-modprobe loop
-truncate -s 8M "$dir/disk"
-loop=$(losetup -f --show "$dir/disk")
-chmod 666 "$loop"
+# the path of a controller with several is hidden: nvme1c1n1 for nvme1n1
+[[ $(echo "/sys/bus/pci/devices/$DEMI_NVME_OTHER_PCI"/nvme/nvme*/nvme*n*) =~ (nvme[0-9]+)(c[0-9]+)?(n[0-9]+)$ ]]
+disk=/dev/${BASH_REMATCH[1]}${BASH_REMATCH[3]}
+[ -b "$disk" ]
+chmod 666 "$disk"
 ulimit -l unlimited
 
 owner() {
@@ -23,9 +23,9 @@ for side in json.load(open(sys.argv[1]))["sides"]:
     print(side["name"], end=" ")' "$dir/out.json"
 }
 
-[ "$(owner --read -n 500)" = "demi:nvme " ]
-[ "$(owner --file "$DEMI_NVME_PCI/2" -n 500 -w 64 --vs kernel --disk "$loop")" = "demi:nvme kernel " ]
-[ "$(owner --file "$DEMI_NVME_PCI/1" -n 100 -s 512 --durable)" = "demi:nvme " ]
-[ "$(tr -d f <"$dir/disk" | tr -d '\0' | wc -c)" = 0 ] && [ "$(head -c 1 "$dir/disk")" = f ]
+[ "$(owner --read -n 100)" = "demi:nvme " ]
+[ "$(owner --file "$DEMI_NVME_PCI/2" -s 65536 -n 64 -w 64 --vs "kernel@$disk")" = "demi:nvme kernel " ]
+[ "$(head -c 8388608 "$disk" | tr -d f | wc -c)" = 0 ] # written to its end
+[ "$(owner --file "$DEMI_NVME_PCI/1" -n 4 -w 4 -s 512 --durable)" = "demi:nvme " ]
 # more than there is
 ! owner --read -s 1048576 -w 64 --file "$DEMI_NVME_PCI/2"

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <grp.h>
 #include <liburing.h>
 #include <stdio.h>
@@ -34,6 +33,7 @@
 #include "kselftest_harness.h"
 
 #include "../kmod/need.h"
+#include "disk.h"
 
 #define OWNER 65534
 #define BLOCK 4096
@@ -333,17 +333,9 @@ static int demictl(const char *verb)
 /* The kernel's name of the second namespace. */
 static bool find_disk(void)
 {
-	char pattern[128];
-	glob_t g;
-
-	snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/nvme/nvme*/nvme*n2", getenv("DEMI_NVME_PCI"));
 	for (int waited = 0; waited < 300; waited++) {
-		if (!glob(pattern, 0, NULL, &g)) {
-			snprintf(disk, sizeof(disk), "/dev/%s", strrchr(g.gl_pathv[0], '/') + 1);
-			globfree(&g);
-			if (!access(disk, R_OK))
-				return true;
-		}
+		if (disk_path(2, disk, sizeof(disk)))
+			return true;
 		usleep(100000);
 	}
 	return false;

@@ -97,7 +97,10 @@ assert 2.9 < v["server_calls_per_op"]["median"] < 3.2, v' || fail "system calls 
 # Mistakes are refused, with a word on what to do.
 for bad in "nothing" "echo --vs nobody" "echo --size 0" "echo --over pipe --connections 2" "heap --window 3" \
 	"echo --cpus 0" "insns memq x" "stream --as ring-raw" "echo --device nvme" "file --device dpdk" \
-	"file --device nvme" "file --vs kernel" "file --disk x" "file --device nvme --read --vs kernel"; do
+	"file --device nvme" "file --vs kernel" "file --vs kernel@x" "file --device nvme --read --vs kernel" \
+	"file --as demi@x --device nvme --read" "heap --vs libc@x" "echo --vs dpdk" "echo --vs epoll@0:0,0:1" \
+	"echo --vs kernel@0000:ff:1f.6,0000:ff:1f.7" "echo --vs kernel:unix@0000:ff:1f.6,0000:ff:1f.7" \
+	"echo --device virtio" "echo --device virtio --vs kernel"; do
 	# shellcheck disable=SC2086
 	if "$bench" $bad >out.txt 2>&1; then
 		fail "accepted: $bad"

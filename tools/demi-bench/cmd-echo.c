@@ -181,7 +181,7 @@ static void record_calls(struct pairs *p)
 		for (round = 0; round < p->report.done && p->work[i] > 0; round++) {
 			set(p, CALLS_SERVER, i, round, (double)s->server_use.calls / p->work[i]);
 			set(p, CALLS_CLIENT, i, round, (double)s->client_use.calls / p->work[i]);
-			if (s->client == &side_demi)
+			if (s->client->is_libdemi)
 				set(p, COPIED_CLIENT, i, round, (double)s->client_use.copied / p->work[i]);
 		}
 	}
@@ -245,7 +245,7 @@ static int check(const struct opts *o)
 		      "choose a smaller --size or --window");
 		return -1;
 	}
-	return 0;
+	return device_check(o);
 }
 
 static int run_echo(struct opts *o)
@@ -269,7 +269,7 @@ static int run_stream(struct opts *o)
 const struct side_kind *side_kind_find(const char *name)
 {
 	static const struct side_kind *const kinds[] = { &side_demi,  &side_epoll, &side_busy, &side_kernel,
-							 &side_uring, &side_ring,  &side_l2 };
+							 &side_uring, &side_ring,  &side_l2,   &side_dpdk };
 	size_t i;
 
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -282,7 +282,7 @@ const struct command cmd_echo = {
 	.name = "echo",
 	.doc = "round trips between two processes",
 	.options = "oscwlfpd",
-	.kinds = "demi epoll busy kernel uring-raw ring-raw l2",
+	.kinds = "demi epoll busy kernel uring-raw ring-raw l2 dpdk",
 	.run = run_echo,
 };
 
@@ -290,6 +290,6 @@ const struct command cmd_stream = {
 	.name = "stream",
 	.doc = "throughput from one process to another",
 	.options = "oscwlfd",
-	.kinds = "demi epoll busy kernel uring-raw ring-raw",
+	.kinds = "demi epoll busy kernel uring-raw ring-raw dpdk",
 	.run = run_stream,
 };

@@ -229,8 +229,8 @@ static int check_disks(const struct opts *o)
 {
 	bool kernel = o->nsides > 1 && !strcmp(o->sides[1].kind, "kernel");
 
-	if (kernel != (o->disk != NULL))
-		return mistake("--vs kernel and --disk go together");
+	if (kernel != (o->nsides > 1 && o->sides[1].on) || o->sides[0].on)
+		return mistake("the disk of --vs kernel is named with it, as in --vs kernel@/dev/nvme1n1");
 	if (!o->device)
 		return kernel ? mistake("--vs kernel is the peer of --device nvme") : 0;
 	if (o->nsides > 1 && !kernel)

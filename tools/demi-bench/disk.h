@@ -8,7 +8,7 @@
 
 #define DISK_BYTES (64u << 20) /* at most so many */
 
-/* The disk of --disk by io_uring: a side for local_pairs(). */
+/* The disk of --vs kernel@DISK by io_uring: a side for local_pairs(). */
 int disk_open(const struct opts *o, void **state);
 int disk_batch(void *state, uint64_t *ops, uint64_t *ns);
 void disk_close(void *state);

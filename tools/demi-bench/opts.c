@@ -30,7 +30,6 @@ enum {
 	OPT_THREADS,
 	OPT_HOW,
 	OPT_FILE,
-	OPT_DISK,
 	OPT_DURABLE,
 	OPT_READ,
 };
@@ -52,13 +51,16 @@ static const struct {
 	{ OPT_THREADS, 'q' }, { OPT_PLOT, 'p' },
 	{ OPT_BRIEF, 'p' },   { OPT_OUTSTANDING, 't' },
 	{ OPT_ACTIVE, 't' },  { OPT_DEVICE, 'd' },
-	{ OPT_DISK, 'F' },
 };
 
 static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "What is measured:", 1 },
-	{ "vs", OPT_VS, "KIND[:OVER]", 0, "a peer, measured interleaved with the first side; may be repeated", 0 },
-	{ "as", OPT_AS, "KIND[:OVER]", 0, "what to measure as the first side instead of libdemi (kind \"demi\")", 0 },
+	{ "vs", OPT_VS, "KIND[:OVER][@WHERE]", 0,
+	  "a peer, measured interleaved with the first side, on a disk or two PCI functions of its own; may be "
+	  "repeated",
+	  0 },
+	{ "as", OPT_AS, "KIND[:OVER][@WHERE]", 0,
+	  "what to measure as the first side instead of libdemi (kind \"demi\")", 0 },
 	{ "over", 'o', "tcp|udp|unix|pipe", 0, "what it runs over (default tcp)", 0 },
 	{ "device", OPT_DEVICE, "ring|dpdk|virtio|nvme", 0, "libdemi's own stack on this device; file: nvme", 0 },
 	{ "size", 's', "BYTES", 0, "of a message (default 64; 16384 for stream and file)", 0 },
@@ -72,7 +74,6 @@ static const struct argp_option options[] = {
 	{ "threads", OPT_THREADS, "1|2", 0, "default 1", 0 },
 	{ "file", OPT_FILE, "PATH", 0,
 	  "a file to make, use and remove (default: in the working directory); a namespace", 0 },
-	{ "disk", OPT_DISK, "PATH", 0, "the disk of --vs kernel beside --device nvme; what is on it is lost", 0 },
 	{ "durable", OPT_DURABLE, NULL, 0, "every write on stable storage before it counts", 0 },
 	{ "read", OPT_READ, NULL, 0, "read a file of 64 MiB again and again instead of appending", 0 },
 	{ NULL, 0, NULL, 0, "How it is measured:", 2 },
@@ -153,10 +154,17 @@ static void parse_kind(struct argp_state *st, char *kind, const char *arg, size_
 
 static void parse_side(struct argp_state *st, struct side_spec *side, const char *arg)
 {
-	size_t len = strcspn(arg, ":");
+	struct opts *o = st->input;
+	size_t len = strcspn(arg, ":@"), end = strcspn(arg, "@");
+	char over[8];
 
 	parse_kind(st, side->kind, arg, len);
-	side->over = arg[len] ? parse_over(st, arg + len + 1) : OVER_NONE;
+	snprintf(over, sizeof(over), "%.*s", len < end ? (int)(end - len - 1) : 0, arg + len + 1);
+	side->over = len < end ? parse_over(st, over) : OVER_NONE;
+	side->on = arg[end] ? arg + end + 1 : NULL;
+	if (side->on && !strchr(o->command->options, 'd'))
+		argp_error(st, "\"%s\" has no sides on devices of their own: leave @%s away", o->command->name,
+			   side->on);
 }
 
 static void parse_cpus(struct argp_state *st, struct opts *o, const char *arg)
@@ -277,9 +285,6 @@ static error_t parse_what(int key, char *arg, struct argp_state *st)
 		break;
 	case OPT_FILE:
 		o->file = arg;
-		break;
-	case OPT_DISK:
-		o->disk = arg;
 		break;
 	case OPT_DURABLE:
 		o->durable = true;

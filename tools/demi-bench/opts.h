@@ -15,10 +15,11 @@ enum over {
 	OVER_NONE,
 };
 
-/* What is run on one side: "KIND" or "KIND:OVER". */
+/* What is run on one side: "KIND[:OVER][@WHERE]". */
 struct side_spec {
 	char kind[16];
 	enum over over;
+	const char *on; /* what it has to itself, a disk or two PCI functions; NULL: nothing */
 };
 
 struct device;
@@ -40,7 +41,6 @@ struct opts {
 	uint32_t threads; /* queue: 1 or 2 */
 	const char *how; /* wait: any, next */
 	const char *file; /* file: path, or NULL */
-	const char *disk; /* file: of the side kernel, or NULL */
 	bool durable; /* file */
 	bool framed;
 	bool read; /* file */

@@ -50,7 +50,7 @@ int disk_open(const struct opts *o, void **state)
 	s->opts = o;
 	s->fd = -1;
 	s->each = (o->size + ALIGNED - 1) & ~(size_t)(ALIGNED - 1);
-	s->fd = open(o->disk, (o->read ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC | (o->durable ? O_DSYNC : 0));
+	s->fd = open(o->sides[1].on, (o->read ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC | (o->durable ? O_DSYNC : 0));
 	if (s->fd < 0)
 		return -errno;
 	end = lseek(s->fd, 0, SEEK_END);

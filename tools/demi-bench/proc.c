@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define READY_TIMEOUT_MS 20000
+#define READY_TIMEOUT_MS 120000 /* who dies is heard of at once */
 #define HIST_HIGHEST (60 * NSEC_PER_SEC)
 #define HIST_FIGURES 3
 

@@ -473,6 +473,19 @@ static bool demi_can(enum over over, enum mode mode)
 
 const struct side_kind side_demi = {
 	.name = "demi",
+	.is_libdemi = true,
+	.pins_itself = true,
+	.can = demi_can,
+	.serve = demi_serve,
+	.open = demi_open_client,
+	.run = demi_run,
+	.close = demi_close_client,
+};
+
+/* The same on DPDK, beside another device. */
+const struct side_kind side_dpdk = {
+	.name = "dpdk",
+	.is_libdemi = true,
 	.pins_itself = true,
 	.can = demi_can,
 	.serve = demi_serve,

@@ -61,6 +61,7 @@ struct side {
 
 struct side_kind {
 	const char *name;
+	bool is_libdemi;
 	bool pins_itself; /* serve() and open() do what --cpus says, else it is done before */
 	bool (*can)(enum over over, enum mode mode);
 	size_t (*shm_bytes)(const struct opts *o); /* NULL: none */
@@ -74,7 +75,7 @@ struct side_kind {
 	void (*close)(struct side *s, void *client);
 };
 
-extern const struct side_kind side_demi, side_epoll, side_busy, side_uring, side_ring, side_l2, side_kernel;
+extern const struct side_kind side_demi, side_epoll, side_busy, side_uring, side_ring, side_l2, side_kernel, side_dpdk;
 
 /* For the child processes (proc.c). */
 void side_ready(struct side *s);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sock.h"
 
+#include "device.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,11 +49,15 @@ static int sock_make(const struct side *s)
 
 int sock_serve(struct side *s, int *fd_out)
 {
-	int fd = sock_make(s), ret;
+	int ret = device_network(s, true), fd;
 
+	if (ret)
+		return ret;
+	fd = sock_make(s);
 	if (fd < 0)
 		return fd;
-	sock_local(s, &s->addr, &s->addrlen);
+	if (!device_address(s, &s->addr, &s->addrlen))
+		sock_local(s, &s->addr, &s->addrlen);
 	if (bind(fd, (struct sockaddr *)&s->addr, s->addrlen) ||
 	    getsockname(fd, (struct sockaddr *)&s->addr, &s->addrlen) || (s->over != OVER_UDP && listen(fd, 4096))) {
 		ret = -errno;
@@ -103,8 +109,11 @@ err_close:
 int sock_connect_all(struct side *s, int **fds_out)
 {
 	unsigned int want = s->opts->connections, i;
-	int *fds = calloc(want, sizeof(int)), ret;
+	int ret = device_network(s, false), *fds;
 
+	if (ret)
+		return ret;
+	fds = calloc(want, sizeof(int));
 	if (!fds)
 		return -ENOMEM;
 	for (i = 0; i < want; i++) {
