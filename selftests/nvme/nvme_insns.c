@@ -26,12 +26,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include "kselftest_harness.h"
 
+#include "../kmod/insns.h"
 #include "../kmod/need.h"
 #include "disk.h"
 
@@ -265,27 +264,25 @@ static int theirs_open(void *arg)
 
 /* ---- rounds ---- */
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+/* Who reads. */
+struct reader {
+	int (*open)(void *arg);
+	int (*round)(void *arg, int n, struct cost *c);
+	void *arg;
+};
 
-	return x < y ? -1 : x > y;
-}
-
-static double median(uint64_t *v)
-{
-	qsort(v, ROUNDS, sizeof(*v), compare);
-	return (double)v[ROUNDS / 2];
-}
-
-static int rounds(int (*round)(void *arg, int n, struct cost *c), void *arg, struct result *r)
+static int rounds(void *arg, void *result)
 {
 	static uint64_t all[ROUNDS], submit[ROUNDS], interrupts[ROUNDS], complete[ROUNDS];
+	const struct reader *reader = arg;
+	struct result *r = result;
 	struct cost c;
 
+	if (reader->open(reader->arg))
+		return -1;
 	for (int n = 1; n <= DEEP; n += DEEP - 1) {
 		for (int i = -WARM; i < ROUNDS; i++) {
-			NEED(!round(arg, n, &c));
+			NEED(!reader->round(reader->arg, n, &c));
 			if (i < 0)
 				continue;
 			all[i] = c.submit + c.interrupts + c.complete;
@@ -294,40 +291,15 @@ static int rounds(int (*round)(void *arg, int n, struct cost *c), void *arg, str
 			complete[i] = c.complete;
 		}
 		if (n != 1) {
-			r->deep = median(all) / n;
+			r->deep = insns_median(all, ROUNDS) / n;
 			break;
 		}
-		r->one = median(all);
-		r->one_submit = median(submit);
-		r->one_interrupts = median(interrupts);
-		r->one_complete = median(complete);
+		r->one = insns_median(all, ROUNDS);
+		r->one_submit = insns_median(submit, ROUNDS);
+		r->one_interrupts = insns_median(interrupts, ROUNDS);
+		r->one_complete = insns_median(complete, ROUNDS);
 	}
 	return 0;
-}
-
-/* In a process of its own. */
-static int forked(int (*open)(void *arg), int (*round)(void *arg, int n, struct cost *c), void *arg, struct result *r)
-{
-	struct result *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pid = fork();
-	int status = -1;
-
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(open(arg) || rounds(round, arg, shared));
-	}
-	waitpid(pid, &status, 0);
-	*r = *shared;
-	munmap(shared, 4096);
-	return status;
-}
-
-static int demictl(const char *verb)
-{
-	char line[512];
-
-	snprintf(line, sizeof(line), "\"$BUILD/tools/demictl\" device %s", verb);
-	return system(line);
 }
 
 /* The kernel's name of the second namespace. */
@@ -341,23 +313,9 @@ static bool find_disk(void)
 	return false;
 }
 
-/* Is the counter one of instructions? An interrupt may come between. */
-static bool counts(void)
-{
-	for (int i = 0; i < 8; i++) {
-		uint64_t start = __rdtsc(), n = 1000;
-
-		__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n) : : "cc");
-		start = __rdtsc() - start;
-		if (start >= 2000 && start < 2020)
-			return true;
-	}
-	return false;
-}
-
 static void tell(const char *who, const struct result *r)
 {
-	if (!counts())
+	if (!insns_are_counted())
 		return;
 	printf("# figure %s_insns %g\n# figure %s_submit_insns %g\n# figure %s_interrupt_insns %g\n", who, r->one, who,
 	       r->one_submit, who, r->one_interrupts);
@@ -393,7 +351,7 @@ static int theirs_best(const char *suffix, struct result *best)
 		struct result r;
 		char name[64];
 
-		NEED(!forked(theirs_open, theirs_round, &t, &r));
+		NEED(!insns_forked(rounds, &(struct reader){ theirs_open, theirs_round, &t }, &r, sizeof(r)));
 		snprintf(name, sizeof(name), "%s%s", ways[i].name, suffix);
 		tell(name, &r);
 		best->one = r.one < best->one ? r.one : best->one;
@@ -408,19 +366,19 @@ TEST(reads)
 	struct ours o = { 0 };
 	int failed;
 
-	ASSERT_EQ(0, forked(ours_open, ours_round, &o, &ours));
+	ASSERT_EQ(0, insns_forked(rounds, &(struct reader){ ours_open, ours_round, &o }, &ours, sizeof(ours)));
 	tell("nvme", &ours);
 	ASSERT_EQ(0, system("echo 1 >/sys/module/nvme/parameters/poll_queues"));
-	ASSERT_EQ(0, demictl("unbind $DEMI_NVME_PCI"));
+	ASSERT_EQ(0, insns_device("unbind $DEMI_NVME_PCI"));
 	failed = theirs_best("", &best);
 	EXPECT_EQ(0, system(PASS));
 	failed |= theirs_best("_pass", &pass);
 	EXPECT_EQ(0, system("echo 0 >/sys/module/nvme/parameters/poll_queues"));
 	EXPECT_EQ(0, system(BACK));
 	EXPECT_TRUE(find_disk());
-	EXPECT_EQ(0, demictl("bind $DEMI_NVME_PCI --owner 65534"));
+	EXPECT_EQ(0, insns_device("bind $DEMI_NVME_PCI --owner 65534"));
 	ASSERT_EQ(0, failed);
-	if (!counts())
+	if (!insns_are_counted())
 		return;
 	printf("# figure nvme_insns_vs_uring %g\n# figure nvme_deep_vs_uring %g\n", ours.one / best.one,
 	       ours.deep / best.deep);
