@@ -135,7 +135,8 @@ int main(void)
 	struct rlimit r;
 	int pairs = 5000; /* 10,000 sockets with their peers */
 
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* the kernel may make huge pages of small ones meanwhile: 1 KiB a socket */
+	/* the kernel may make huge pages of small ones meanwhile: 1 KiB a socket */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	test_init();
 	if (has_domain(AF_UNIX)) /* sockets of the kernel, with its descriptors */
 		test_descriptors();
