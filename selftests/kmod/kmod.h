@@ -18,17 +18,10 @@
 
 #include <linux/demi.h>
 #include "kselftest_harness.h"
+#include "machine.h"
 
 #define DEMI_DEV "/dev/demi"
 #define DEMI_DEBUGFS "/sys/kernel/debug/demi/"
-
-/* A kernel that checks itself: many times slower, its structures larger, what is freed kept for a while. */
-static inline bool kmod_debug_kernel(void)
-{
-	const char *kernel = getenv("DEMI_VM_KERNEL");
-
-	return kernel && !strcmp(kernel, "debug");
-}
 
 static inline int kmod_ioctl(int fd, unsigned long cmd, void *arg)
 {

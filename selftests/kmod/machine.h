@@ -2,12 +2,29 @@
 #ifndef DEMI_SELFTESTS_KMOD_MACHINE_H
 #define DEMI_SELFTESTS_KMOD_MACHINE_H
 
-/* What tests of devices ask of the machine. */
+/* What tests ask of the machine. */
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+/* A kernel that checks itself: many times slower, its structures larger, what is freed kept for a while. */
+static inline bool kmod_debug_kernel(void)
+{
+	const char *kernel = getenv("DEMI_VM_KERNEL");
+
+	return kernel && !strcmp(kernel, "debug");
+}
+
+/* How much a test does: as @variable says, or as much as the kernel is good for. */
+static inline unsigned int kmod_amount(const char *variable, unsigned int usual, unsigned int debug)
+{
+	const char *s = getenv(variable);
+
+	return s ? (unsigned int)strtoul(s, NULL, 10) : kmod_debug_kernel() ? debug : usual;
+}
 
 /* What the IOMMU says it can address. VT-d 11.4.2: MGAW. */
 static inline unsigned int iommu_address_bits(void)

@@ -6,6 +6,8 @@
  */
 #include "kselftest_harness.h"
 
+#include "../kmod/machine.h"
+
 #include <demi/demi.h>
 #include <demi/file.h>
 #include <demi/sockopt.h>
@@ -260,8 +262,7 @@ TEST_F(blocks, names)
 /* A pop that sleeps is woken by the interrupt: there is no other way. */
 TEST_F_TIMEOUT(blocks, model, 1500)
 {
-	const char *more = getenv("DEMI_NVME_MODEL_MIB");
-	uint64_t left = (more ? strtoull(more, NULL, 10) : MODEL_MIB) * MIB, reads = left;
+	uint64_t left = (uint64_t)kmod_amount("DEMI_NVME_MODEL_MIB", MODEL_MIB, 4) * MIB, reads = left;
 	uint8_t *model = calloc(1, NS2_BYTES), *data = demi_malloc(MIB);
 	uint32_t seed = 4711;
 

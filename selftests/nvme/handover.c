@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/swap.h>
 
+#include "../kmod/machine.h"
 #include "disk.h"
 #include "nvme_test.h"
 
@@ -123,8 +124,7 @@ static int as_owner(bool any, uint32_t holds, uint32_t next)
 
 TEST_F_TIMEOUT(handover, again_and_again, 350)
 {
-	const char *s = getenv("DEMI_NVME_BINDS");
-	uint32_t binds = s ? (uint32_t)atoi(s) : BINDS;
+	uint32_t binds = kmod_amount("DEMI_NVME_BINDS", BINDS, 2);
 
 	ASSERT_EQ(0, as_owner(true, 0, 1));
 	for (uint32_t i = 0; i < binds; i++) {

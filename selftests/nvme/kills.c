@@ -267,9 +267,7 @@ FIXTURE(owners)
 
 FIXTURE_SETUP(owners)
 {
-	const char *s = getenv("DEMI_NVME_KILLS");
-
-	self->kills = s ? atoi(s) : KILLS;
+	self->kills = (int)kmod_amount("DEMI_NVME_KILLS", KILLS, KILLS / 4);
 	seed = (unsigned int)getpid();
 }
 

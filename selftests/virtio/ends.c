@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* debug, timeout: 1600 */
+/* timeout: 1600 */
 /*
  * Ends: the owner dies, the device is revoked or given back to its own driver, all while it receives; and then
  * somebody else has it, or the kernel.
@@ -37,26 +37,18 @@ FIXTURE_TEARDOWN(ends)
 	waitpid(self->noise, NULL, 0);
 }
 
-/* The debug kernel is slow: a quarter. */
-static int times(const char *variable, int otherwise)
-{
-	const char *s = getenv(variable);
-
-	return s ? atoi(s) : strcmp(getenv("DEMI_VM_KERNEL"), "debug") ? otherwise : (otherwise + 3) / 4;
-}
-
 TEST_F_TIMEOUT(ends, killed, 1500)
 {
-	int kills = times("DEMI_VIRTIO_KILLS", KILLS);
+	unsigned int kills = kmod_amount("DEMI_VIRTIO_KILLS", KILLS, KILLS / 4);
 	unsigned int seed = (unsigned int)getpid();
 
 	printf("# seed %u\n", seed);
-	for (int i = 0; i < kills; i++) {
+	for (unsigned int i = 0; i < kills; i++) {
 		ASSERT_TRUE(owner_begin(&self->owner, owner_of_rings));
 		usleep((useconds_t)rand_r(&seed) % 20000);
 		owner_end(&self->owner);
 	}
-	printf("# figure virtio_kills %d\n", kills);
+	printf("# figure virtio_kills %u\n", kills);
 	fflush(stdout);
 	EXPECT_TRUE(module_holds_nothing(VT_PATIENCE_MS));
 }
@@ -121,7 +113,7 @@ TEST_F_TIMEOUT(ends, bound_and_unbound, 1500)
 
 	snprintf(unbind, sizeof(unbind), "device unbind %s", getenv("DEMI_VIRTIO_PCI"));
 	snprintf(bind, sizeof(bind), "device bind %s --owner %u", getenv("DEMI_VIRTIO_PCI"), VT_OWNER);
-	for (int i = 0; i < times("DEMI_VIRTIO_BINDS", BINDS); i++) {
+	for (unsigned int i = 0; i < kmod_amount("DEMI_VIRTIO_BINDS", BINDS, 1); i++) {
 		ASSERT_TRUE(owner_begin(&self->owner, owner_of_rings));
 		ASSERT_EQ(0, demictl(unbind));
 		EXPECT_TRUE(owner_said(&self->owner, OWNER_LOST_IT));

@@ -6,6 +6,8 @@
 #ifndef OWNER_H
 #define OWNER_H
 
+#include "../kmod/machine.h"
+
 /* What an owner tells: it receives; its function has gone, and all that it could ask said so. */
 #define OWNER_RUNS 'r'
 #define OWNER_LOST_IT 'g'
@@ -116,7 +118,7 @@ static VT_UNUSED pid_t owner_noise(int peer)
 	for (;;) {
 		for (int i = 0; i < 16; i++)
 			send(peer, "noise", 5, 0);
-		usleep(200);
+		usleep(kmod_debug_kernel() ? 50000 : 200); /* which has to get at something else, too */
 	}
 }
 

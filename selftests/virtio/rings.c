@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* debug, timeout: 200 */
+/* timeout: 200 */
 /*
  * A function's rings in the hands of an unprivileged process: datagrams from and to the kernel's own driver, sleeping,
  * and who may have it.
