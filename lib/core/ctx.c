@@ -154,6 +154,7 @@ int demi_ctx_backend(struct demi_ctx *ctx, const struct demi_backend_ops *ops, s
 	b->poll = ops->poll;
 	b->ctx = ctx;
 	ctx->backends[ctx->nbackends++] = b;
+	ctx->awaits = false;
 	*out = b;
 	return 0;
 }

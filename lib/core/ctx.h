@@ -60,8 +60,8 @@ enum demi_gate {
 struct demi_instant {
 	uint64_t head; /* opcode and descriptor, as they stand in a demi_qresult_t */
 	struct demi_queue *q;
-	void *buf; /* of a pop; else NULL */
-	uint32_t numsegs, len;
+	uint32_t numsegs, len; /* 0: of a push */
+	void *buf; /* of a pop */
 };
 
 /*
@@ -72,8 +72,8 @@ struct demi_instant {
 struct demi_await {
 	struct demi_queue *q; /* whose pop; */
 	struct demi_queue *now; /* the same while its wait polls; else NULL */
-	demi_qresult_t *qr; /* where the wait wants it. NULL: it is there */
 	size_t max_bytes;
+	demi_qresult_t *qr; /* where the wait wants it. NULL: it is there */
 	struct demi_op *op; /* what it was made if the wait has not got its result */
 };
 
@@ -96,11 +96,13 @@ struct demi_ctx {
 	bool draining; /* demi_ctx_drain() waits for the backends */
 	bool spinning; /* the next round follows at once: a backend may let completions gather */
 	bool armed; /* demi_wait_arm(): sleeping stays set while the application is away */
+	bool awaits; /* its only backend hands over what a wait polls for: ctx->await */
 	uint32_t live_conns; /* connections: for late_entries */
 	struct demi_op_table ops;
 	struct demi_queue_table queues;
 	struct demi_instant instant;
 	struct demi_await await;
+	uint64_t poll_ns; /* the time, in the round over the backends that a wait begins with; 0: not read yet */
 	size_t push_bytes; /* charged to queued pushes */
 
 	/* demi_wait_any(): where the last result stood in which array */
@@ -114,8 +116,6 @@ struct demi_ctx {
 	struct demi_timers timers;
 	struct demi_clock clock;
 	uint64_t spin_ns; /* adaptive: how long the next wait spins */
-	uint64_t entry_ns; /* when a wait began, */
-	uint64_t entry_poll; /* and which round over the backends came next */
 	uint64_t last_poll_ns; /* 0: no live connections then */
 	struct demi_counters count;
 	demi_callback_t callback;
@@ -203,9 +203,11 @@ static inline bool demi_ctx_turn_due(const struct demi_ctx *ctx)
 /* Queued bytes of pushes, charged at buffer size; -ENOBUFS over the limit (push_limit). */
 static inline int demi_ctx_charge(struct demi_ctx *ctx, size_t bytes)
 {
-	if (bytes > demi_config.push_limit_bytes - ctx->push_bytes)
+	size_t sum = ctx->push_bytes + bytes; /* of memory: it does not overflow */
+
+	if (sum > demi_config.push_limit_bytes)
 		return -ENOBUFS;
-	ctx->push_bytes += bytes;
+	ctx->push_bytes = sum;
 	return 0;
 }
 static inline void demi_ctx_uncharge(struct demi_ctx *ctx, size_t bytes)

@@ -19,13 +19,12 @@ static inline bool demi_instant_possible(const struct demi_ctx *ctx)
 }
 
 static inline int demi_instant_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q,
-				     demi_opcode_t opcode, void *buf, uint32_t numsegs, uint32_t len)
+				     demi_opcode_t opcode, uint32_t numsegs, uint32_t len)
 {
 	struct demi_instant *i = &ctx->instant;
 
 	i->head = q->head + opcode;
 	i->q = q;
-	i->buf = buf;
 	i->numsegs = numsegs;
 	i->len = len;
 	*qt_out = ctx->ops.free->token;
@@ -37,13 +36,14 @@ static inline int demi_instant_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out
 /* The push is done: instead of completing an operation and demi_leave(). */
 static inline int demi_instant_pushed(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q)
 {
-	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_PUSH, NULL, 0, 0);
+	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_PUSH, 0, 0);
 }
 
 static inline int demi_instant_popped(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q, void *buf,
 				      uint32_t len)
 {
-	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_POP, buf, 1, len);
+	ctx->instant.buf = buf;
+	return demi_instant_leave(ctx, qt_out, q, DEMI_OPC_POP, 1, len);
 }
 
 /* Its token, which is the one to be given out next. */
@@ -55,17 +55,20 @@ static inline demi_qtoken_t demi_instant_token(const struct demi_ctx *ctx)
 /* The one that has just been waited for: its result goes out, its @token, which @op has, is used up. */
 static inline void demi_instant_take(struct demi_ctx *ctx, struct demi_op *op, demi_qresult_t *qr, demi_qtoken_t token)
 {
-	const struct demi_instant i = ctx->instant;
+	const struct demi_instant *i = &ctx->instant;
 	demi_sgarray_t *sga = &qr->qr_value.sga;
 
-	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
-	memcpy((void *)qr, &i.head, sizeof(i.head)); /* qr_opcode, qr_qd */
+	memcpy((void *)qr, &i->head, sizeof(i->head)); /* qr_opcode, qr_qd */
 	qr->qr_qt = token;
-	qr->qr_ret = 0;
-	sga->sga_buf = i.buf;
-	sga->sga_numsegs = i.numsegs;
-	sga->sga_segs[0].sgaseg_buf = i.buf;
-	sga->sga_segs[0].sgaseg_len = i.len;
+	/* in two halves, of which compilers make stores instead of a loop */
+	memset(&qr->qr_ret, 0, offsetof(demi_qresult_t, qr_value.sga.sga_segs[1]) - offsetof(demi_qresult_t, qr_ret));
+	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
+	if (i->numsegs) {
+		sga->sga_buf = i->buf;
+		sga->sga_numsegs = i->numsegs;
+		sga->sga_segs[0].sgaseg_buf = i->buf;
+		sga->sga_segs[0].sgaseg_len = i->len;
+	}
 	op->token += DEMI_OP_SLOTS;
 }
 
@@ -80,10 +83,10 @@ void demi_instant_spill(struct demi_ctx *ctx);
  * to do than that (demi_await_settle()).
  */
 
-/* For a queue of the only backend of a context; there is nothing to be popped, and the pop would begin to wait. */
+/* There is nothing to be popped, and the pop would begin to wait. */
 static inline bool demi_await_possible(const struct demi_ctx *ctx)
 {
-	return demi_likely(!ctx->ops.live && ctx->ops.free);
+	return ctx->awaits && !ctx->ops.live; /* hence all are free: there are some from the beginning */
 }
 
 static inline int demi_await_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes)
@@ -96,19 +99,14 @@ static inline int demi_await_leave(struct demi_ctx *ctx, demi_qtoken_t *qt_out, 
 	return 0;
 }
 
-/* What the pop takes that is being waited for, if it is one of @q; else 0. */
-static inline size_t demi_await_max(const struct demi_ctx *ctx, const struct demi_queue *q)
-{
-	return ctx->await.now == q ? ctx->await.max_bytes : 0;
-}
-
-/* It gets @len bytes at @buf, one segment. @from: the first 8 bytes of its address, 0: none. */
-static inline void demi_await_done(struct demi_ctx *ctx, void *buf, uint32_t len, uint64_t from)
+/* It, of @q, gets @len bytes at @buf, one segment. @from: the first 8 bytes of its address, 0: none. */
+static inline void demi_await_done(struct demi_ctx *ctx, const struct demi_queue *q, void *buf, uint32_t len,
+				   uint64_t from)
 {
 	struct demi_op *op = ctx->ops.free;
 	demi_qresult_t *qr = ctx->await.qr;
 	demi_sgarray_t *sga = &qr->qr_value.sga;
-	uint64_t head = ctx->await.q->head + DEMI_OPC_POP;
+	uint64_t head = q->head + DEMI_OPC_POP;
 
 	ctx->await.now = NULL;
 	ctx->await.qr = NULL;
@@ -122,6 +120,22 @@ static inline void demi_await_done(struct demi_ctx *ctx, void *buf, uint32_t len
 	sga->sga_segs[0].sgaseg_len = len;
 	memset(&sga->sga_segs[1], 0, sizeof(*sga) - offsetof(demi_sgarray_t, sga_segs[1]));
 	memcpy(&sga->sga_addr, &from, sizeof(from));
+}
+
+/* The same for a pop that is an operation, the first of @ops. */
+static inline void demi_op_list_popped(struct demi_ctx *ctx, struct demi_op_list *ops, struct demi_op *op, void *buf,
+				       uint32_t len, uint64_t from)
+{
+	ops->head = op->next;
+	if (demi_unlikely(op->next != NULL))
+		op->next->prev = NULL;
+	else
+		ops->tail = NULL;
+	op->value = DEMI_OP_VALUE_DGRAM;
+	op->buf = buf;
+	op->buf_len = len;
+	memcpy(&op->sga.sga_addr, &from, sizeof(from));
+	demi_op_ready_inline(ctx, op);
 }
 
 /* Make it an operation: pending, or whatever the queue answers. The caller is inside. */

@@ -19,7 +19,10 @@ int demi_op_table_init(struct demi_op_table *t)
 	if (ops == MAP_FAILED)
 		return -ENOMEM;
 	t->ops = ops;
-	return 0;
+	if (demi_op_table_grow(t))
+		return 0;
+	demi_op_table_destroy(t);
+	return -ENOMEM;
 }
 
 void demi_op_table_destroy(struct demi_op_table *t)

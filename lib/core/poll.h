@@ -6,19 +6,17 @@
 
 #include "core/ctx.h"
 
-/* The time, for a backend that is being polled: it may have been read already. */
-static inline uint64_t demi_ctx_poll_ns(struct demi_ctx *ctx)
+static inline void demi_backend_flush(struct demi_backend *b)
 {
-	return ctx->entry_poll == ctx->count.polls ? ctx->entry_ns : demi_clock_ns(&ctx->clock);
+	if (b->ops->flush)
+		b->ops->flush(b);
 }
 
 static inline void demi_ctx_flush_inline(struct demi_ctx *ctx)
 {
 	ctx->poll_in &= ~DEMI_FLUSH_WANTED;
-	for (struct demi_backend **b = ctx->backends; *b; b++) {
-		if ((*b)->ops->flush)
-			(*b)->ops->flush(*b);
-	}
+	for (struct demi_backend **b = ctx->backends; *b; b++)
+		demi_backend_flush(*b);
 }
 
 static inline void demi_ctx_poll_inline(struct demi_ctx *ctx)
@@ -32,6 +30,7 @@ static inline void demi_ctx_poll_inline(struct demi_ctx *ctx)
 		demi_timers_run(&ctx->timers, demi_now_ns());
 	for (struct demi_backend **b = ctx->backends; *b; b++)
 		(*b)->poll(*b);
+	ctx->poll_ns = 0;
 }
 
 #endif /* DEMI_CORE_POLL_H */

@@ -78,11 +78,10 @@ static inline int wait_on(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct d
 static __attribute__((noinline)) int wait_pending(struct demi_ctx *ctx, demi_qresult_t *qr_out, struct demi_op *op,
 						  const struct timespec *timeout)
 {
-	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
-		demi_wait_note_entry(ctx);
 	demi_ctx_turn_restart(ctx);
 	if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
 		demi_ctx_flush(ctx);
+	demi_wait_note_entry(ctx); /* an answer comes after what it answers */
 	demi_ctx_poll_inline(ctx);
 	return wait_on(ctx, qr_out, op, timeout);
 }
@@ -103,10 +102,16 @@ static __attribute__((noinline)) int wait_slow(struct demi_ctx *ctx, demi_qresul
 static __attribute__((noinline)) int instant_rest(struct demi_ctx *ctx)
 {
 	ctx->gate = DEMI_GATE_BUSY;
-	if (demi_ctx_turn_due(ctx))
+	if (demi_unlikely(demi_ctx_turn_due(ctx))) {
 		demi_wait_turn(ctx);
-	else if (demi_op_ring_empty(&ctx->ready))
-		demi_ctx_flush_inline(ctx);
+	} else if (demi_likely(demi_op_ring_empty(&ctx->ready))) {
+		if (demi_likely(ctx->awaits)) { /* one backend */
+			ctx->poll_in &= ~DEMI_FLUSH_WANTED;
+			demi_backend_flush(ctx->backends[0]);
+		} else {
+			demi_ctx_flush_inline(ctx);
+		}
+	}
 	return demi_leave_open(ctx);
 }
 
@@ -137,24 +142,21 @@ static __attribute__((noinline)) int wait_entered(demi_qresult_t *qr_out, demi_q
 
 /*
  * For a pop that has begun to wait: the first poll, and its result without an operation if that is all there is. There
- * is no other operation, so none can have been posted.
+ * is no other operation, so none can have been posted; and no other backend, hence no timer of the context's.
  */
 static __attribute__((noinline)) int wait_await(demi_qresult_t *qr_out, demi_qtoken_t qt,
 						const struct timespec *timeout, struct demi_ctx *ctx)
 {
-	struct demi_backend *b = ctx->backends[0];
-
-	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || demi_ctx_flush_wanted(ctx) ||
-			  ctx->timers.count || ctx->nbackends != 1))
+	if (demi_unlikely(demi_instant_token(ctx) != qt || timeout || !qr_out || demi_ctx_flush_wanted(ctx)))
 		return wait_entered(qr_out, qt, timeout, ctx);
 	ctx->gate = DEMI_GATE_BUSY;
-	if (demi_unlikely(ctx->live_conns || ctx->last_poll_ns))
-		demi_wait_note_entry(ctx);
 	ctx->await.qr = qr_out;
 	ctx->await.now = ctx->await.q;
+	demi_wait_note_entry(ctx);
 	ctx->poll_in = DEMI_POLL_EVERY - 1; /* no flush is wanted */
 	ctx->count.polls++;
-	b->poll(b);
+	ctx->backends[0]->poll(ctx->backends[0]);
+	ctx->poll_ns = 0;
 	if (demi_unlikely(ctx->await.qr != NULL)) {
 		demi_await_settle(ctx);
 		return wait_on(ctx, ctx->await.qr, ctx->await.op, NULL);

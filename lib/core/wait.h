@@ -21,8 +21,27 @@ struct demi_waiter {
 	struct demi_op *op; /* wait, wait_any: the result */
 };
 
-/* The stall detector, and the rest of demi_wait_for() for who has polled once: see wait.c. */
-void demi_wait_note_entry(struct demi_ctx *ctx);
+/* The stall detector, for a wait that is about to poll: peers wait while the application stays away. */
+#define DEMI_WAIT_LATE_NS 10000000
+
+void demi_wait_late(struct demi_ctx *ctx);
+
+static inline void demi_wait_note_entry(struct demi_ctx *ctx)
+{
+	uint64_t now_ns;
+
+	if (!ctx->live_conns) {
+		ctx->last_poll_ns = 0;
+		return;
+	}
+	now_ns = demi_clock_ns(&ctx->clock);
+	if (__builtin_expect(now_ns - ctx->last_poll_ns > DEMI_WAIT_LATE_NS, 0))
+		demi_wait_late(ctx);
+	ctx->poll_ns = now_ns;
+	ctx->last_poll_ns = now_ns;
+}
+
+/* The rest of demi_wait_for() for who has polled once: see wait.c. */
 int demi_wait_on(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout);
 
 /* 0 when @w is satisfied, or -ETIMEDOUT, -EINTR, -EINVAL. @w->found() was false before. */

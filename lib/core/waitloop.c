@@ -7,7 +7,6 @@
 
 #define VALIDATE_CHUNK 64 /* tokens looked up between two polls */
 #define CLOCK_EVERY 64 /* polls between two readings of the clock */
-#define LATE_NS 10000000
 #define SPIN_PAYS 16 /* times spin_us */
 
 /*
@@ -33,29 +32,18 @@ static int validate(struct demi_ctx *ctx, struct demi_waiter *w, uint32_t limit)
 	return bad ? -EINVAL : 0;
 }
 
-/* The stall detector: peers wait while the application stays away. */
-void demi_wait_note_entry(struct demi_ctx *ctx)
+void demi_wait_late(struct demi_ctx *ctx)
 {
-	uint64_t now_ns;
-
-	if (!ctx->live_conns) {
-		ctx->last_poll_ns = 0;
-		return;
-	}
-	now_ns = demi_clock_ns(&ctx->clock);
-	ctx->entry_ns = now_ns;
-	ctx->entry_poll = ctx->count.polls + 1;
-	if (ctx->last_poll_ns && now_ns - ctx->last_poll_ns > LATE_NS)
+	if (ctx->last_poll_ns)
 		ctx->count.late_entries++;
-	ctx->last_poll_ns = now_ns;
 }
 
 void demi_wait_turn(struct demi_ctx *ctx)
 {
 	demi_ctx_turn_restart(ctx);
-	demi_wait_note_entry(ctx);
 	if (demi_ctx_flush_wanted(ctx)) /* nothing else submits it while there is always something ready */
 		demi_ctx_flush(ctx);
+	demi_wait_note_entry(ctx);
 	demi_ctx_poll(ctx);
 }
 
@@ -160,6 +148,8 @@ static int spin_and_sleep(struct demi_ctx *ctx, struct demi_waiter *w, const str
 
 int demi_wait_for(struct demi_ctx *ctx, struct demi_waiter *w, const struct timespec *timeout)
 {
+	if (demi_unlikely(demi_ctx_flush_wanted(ctx)))
+		demi_ctx_flush(ctx);
 	demi_wait_note_entry(ctx);
 	return poll_once(ctx, w) ? 0 : demi_wait_on(ctx, w, timeout);
 }

@@ -39,6 +39,8 @@ static struct demi_inet_backend *backend_of(struct demi_backend *b)
 	return (struct demi_inet_backend *)b;
 }
 
+static void choose_poll(struct demi_inet_backend *ib);
+
 static void gone(struct demi_inet_backend *ib, int err)
 {
 	demi_await_settle(ib->b.ctx);
@@ -46,6 +48,7 @@ static void gone(struct demi_inet_backend *ib, int err)
 	if (ib->in.dev->wake_fd >= 0)
 		demi_ctx_wake_del(ib->b.ctx, ib->in.dev->wake_fd);
 	demi_inet_device_gone(&ib->in, -err);
+	choose_poll(ib);
 }
 
 static void transmit(struct demi_inet_backend *ib)
@@ -89,20 +92,33 @@ static void kick(struct demi_inet_backend *ib)
 		gone(ib, err);
 }
 
+static __attribute__((noinline)) void flush_queue(struct demi_inet_backend *ib)
+{
+	transmit(ib);
+	ib->in.kick = false;
+	kick(ib);
+}
+
 static void backend_flush(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
+	struct demi_inet *in = &ib->in;
+	int err;
 
-	if (__builtin_expect(demi_tcp_wants_run(&ib->in), 0)) {
-		ib->in.now_ns = demi_clock_ns(&b->ctx->clock);
-		demi_inet_run(&ib->in);
+	if (__builtin_expect(demi_tcp_wants_run(in), 0)) {
+		in->now_ns = demi_clock_ns(&b->ctx->clock);
+		demi_inet_run(in);
 	}
-	if ((!ib->in.txq.head && !ib->in.kick) || ib->in.dead)
+	if (demi_unlikely(in->dead))
 		return;
-	if (ib->in.txq.head)
-		transmit(ib);
-	ib->in.kick = false;
-	kick(ib);
+	if (demi_unlikely(in->txq.head != NULL)) {
+		flush_queue(ib);
+	} else if (demi_likely(in->kick)) {
+		in->kick = false;
+		err = in->dev->ops->kick(in->dev);
+		if (demi_unlikely(err < 0))
+			gone(ib, err);
+	}
 }
 
 /* What a burst has left to be done for the device. */
@@ -137,26 +153,40 @@ static __attribute__((noinline)) void input(struct demi_inet_backend *ib, struct
 	give_back(ib);
 }
 
+/* Nothing has come: what has left is taken back. */
+static __attribute__((noinline)) void received_none(struct demi_inet_backend *ib, int n)
+{
+	if (n < 0) {
+		gone(ib, n);
+		return;
+	}
+	if (ib->dev_route_gen != ib->in.dev->route_gen)
+		routes_changed(ib);
+	if (ib->in.flying)
+		take_back(ib);
+}
+
 /* Receive a burst; take back what has left. */
 static inline __attribute__((always_inline)) void poll_device(struct demi_inet_backend *ib)
 {
 	struct demi_inet *in = &ib->in;
-	struct demi_pkt pkts[DEMI_INET_BURST];
+	struct demi_pkt pkts[DEMI_INET_BURST], *p = pkts, *end;
 	int n = in->dev->ops->rx(in->dev, pkts, DEMI_INET_BURST);
 
-	if (demi_unlikely(n < 0)) {
-		gone(ib, n);
+	if (demi_unlikely(n <= 0)) {
+		received_none(ib, n);
 		return;
 	}
-	for (int i = 0; i < n; i++) {
-		if (demi_likely(demi_inet_fast_input(in, &pkts[i])))
+	end = pkts + n;
+	do {
+		if (demi_likely(demi_inet_fast_input(in, p)))
 			continue;
-		input(ib, pkts + i, n - i);
+		input(ib, p, (int)(end - p));
 		break;
-	}
+	} while (++p != end);
 	if (demi_unlikely(ib->dev_route_gen != in->dev->route_gen))
 		routes_changed(ib);
-	if (in->flying && demi_unlikely(!n || in->flying >= REAP_AT || in->awaited || in->draining))
+	if (in->flying && demi_unlikely(in->flying >= REAP_AT || (in->awaited | in->draining)))
 		take_back(ib);
 }
 
@@ -180,26 +210,35 @@ static __attribute__((noinline)) void run_due(struct demi_inet_backend *ib, uint
 	demi_await_settle(ib->b.ctx);
 	if (dev_ns <= in->now_ns)
 		in->dev->ops->run(in->dev, in->now_ns);
-	if (demi_inet_deadline(in) <= in->now_ns)
+	if (in->due_ns <= in->now_ns)
 		demi_inet_run(in);
+}
+
+/* The wait that polls has not read the clock: does it have to be looked at? */
+static __attribute__((noinline)) bool clock_wanted(struct demi_inet_backend *ib)
+{
+	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
+	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
+
+	return (demi_tcp_deadline(&ib->in) & device_deadline(ib)) != UINT64_MAX &&
+	       !(seldom && ++ib->polls % CLOCK_EVERY);
 }
 
 /* The stack's timers and the device's, in turn with everything else. */
 static inline void look_at_clock(struct demi_inet_backend *ib)
 {
-	uint64_t stack_ns = demi_tcp_deadline(&ib->in), dev_ns = device_deadline(ib), now_ns;
-	/* a device's own timers are of seconds: without streams they are worth no clock in every round */
-	bool seldom = ib->b.ctx->spinning || !(ib->streams || ib->armed);
+	uint64_t now_ns = ib->b.ctx->poll_ns;
 
-	if ((stack_ns & dev_ns) == UINT64_MAX || (seldom && ++ib->polls % CLOCK_EVERY))
-		return;
-	/* the time of this call's entry, unless a flush has read a later one: an answer comes after what it answers */
-	now_ns = demi_ctx_poll_ns(ib->b.ctx);
-	if (now_ns > ib->in.now_ns)
-		ib->in.now_ns = now_ns;
+	if (demi_unlikely(!now_ns)) {
+		ib->in.timed = clock_wanted(ib);
+		if (!ib->in.timed)
+			return;
+		now_ns = demi_clock_ns(&ib->b.ctx->clock);
+	}
+	ib->in.now_ns = now_ns;
 	ib->in.timed = true;
-	if (demi_unlikely(dev_ns <= ib->in.now_ns || stack_ns <= ib->in.now_ns))
-		run_due(ib, dev_ns);
+	if (demi_unlikely(device_deadline(ib) <= now_ns || ib->in.due_ns <= now_ns))
+		run_due(ib, device_deadline(ib));
 }
 
 /*
@@ -229,22 +268,28 @@ static void timer_due(struct demi_timer *t)
 {
 }
 
-static void backend_poll(struct demi_backend *b)
+/* With streams, while nobody sleeps and the device lives. */
+static void backend_poll_streams(struct demi_backend *b)
 {
 	struct demi_inet_backend *ib = backend_of(b);
 
-	if (__builtin_expect(ib->in.dead, 0))
-		return;
-	ib->in.timed = false;
 	look_at_clock(ib);
 	if (__builtin_expect(ib->in.txq.head || demi_tcp_wants_run(&ib->in), 0)) {
 		demi_await_settle(b->ctx);
 		backend_flush(b);
+		if (ib->in.dead)
+			return;
 	}
-	if (__builtin_expect(ib->in.dead, 0))
-		return;
 	poll_device(ib);
-	if (__builtin_expect(ib->armed && !ib->in.dead, 0))
+}
+
+static void backend_poll(struct demi_backend *b)
+{
+	struct demi_inet_backend *ib = backend_of(b);
+
+	if (!ib->in.dead)
+		backend_poll_streams(b);
+	if (ib->armed && !ib->in.dead)
 		set_timer(ib);
 }
 
@@ -261,7 +306,10 @@ static void backend_poll_simple(struct demi_backend *b)
 
 static void choose_poll(struct demi_inet_backend *ib)
 {
-	ib->b.poll = ib->armed || ib->streams || ib->in.dev->ops->run ? backend_poll : backend_poll_simple;
+	if (ib->armed || ib->in.dead)
+		ib->b.poll = backend_poll;
+	else
+		ib->b.poll = ib->streams || ib->in.dev->ops->run ? backend_poll_streams : backend_poll_simple;
 }
 
 static void backend_arm(struct demi_backend *b)
@@ -373,7 +421,7 @@ int demi_inet_create(struct demi_ctx *ctx, struct demi_pktdev *dev, struct demi_
 	if (err)
 		goto err_free;
 	ib->in.clock = &ctx->clock;
-	ib->in.awaits = true;
+	ctx->awaits = !ctx->nbackends;
 	ib->in.tx = dev->ops->tx;
 	choose_poll(ib);
 	if (dev->wake_fd >= 0)

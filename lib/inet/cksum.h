@@ -33,25 +33,101 @@ static inline uint16_t demi_cksum_fold_wrapped(uint64_t sum)
 	return (uint16_t)(s >> 16);
 }
 
-/* demi_cksum_wrap() for the 32 bytes at @p: a chain of carries, which compilers do not make by themselves. */
-static inline uint64_t demi_cksum_wrap32(uint64_t sum, const uint8_t *p)
-{
+/*
+ * Chains of carries, which compilers do not make by themselves: demi_cksum_wrap() for the 40 or 64 bytes at @p, for @n
+ * times 64 bytes (@n > 0), for four numbers.
+ */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+static inline uint64_t demi_cksum_wrap40(uint64_t sum, const uint8_t *p)
+{
 	__asm__("addq (%1), %0\n\t"
 		"adcq 8(%1), %0\n\t"
 		"adcq 16(%1), %0\n\t"
 		"adcq 24(%1), %0\n\t"
+		"adcq 32(%1), %0\n\t"
 		"adcq $0, %0"
 		: "+r"(sum)
-		: "r"(p), "m"(*(const uint8_t(*)[32])p)
+		: "r"(p), "m"(*(const uint8_t(*)[40])p)
 		: "cc");
 	return sum;
+}
+
+static inline uint64_t demi_cksum_wrap64(uint64_t sum, const uint8_t *p)
+{
+	__asm__("addq (%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq 16(%1), %0\n\t"
+		"adcq 24(%1), %0\n\t"
+		"adcq 32(%1), %0\n\t"
+		"adcq 40(%1), %0\n\t"
+		"adcq 48(%1), %0\n\t"
+		"adcq 56(%1), %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "r"(p), "m"(*(const uint8_t(*)[64])p)
+		: "cc");
+	return sum;
+}
+
+/* Neither lea nor dec touches the carry. The operand of memory stands for all that may be read. */
+static inline uint64_t demi_cksum_wrap64s(uint64_t sum, const uint8_t *p, size_t n)
+{
+	__asm__("clc\n"
+		"1:\tadcq (%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq 16(%1), %0\n\t"
+		"adcq 24(%1), %0\n\t"
+		"adcq 32(%1), %0\n\t"
+		"adcq 40(%1), %0\n\t"
+		"adcq 48(%1), %0\n\t"
+		"adcq 56(%1), %0\n\t"
+		"leaq 64(%1), %1\n\t"
+		"decq %2\n\t"
+		"jnz 1b\n\t"
+		"adcq $0, %0"
+		: "+r"(sum), "+r"(p), "+r"(n)
+		: "m"(*(const uint8_t(*)[65536])p)
+		: "cc");
+	return sum;
+}
+
+static inline uint64_t demi_cksum_wrap4(uint64_t sum, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	__asm__("addq %1, %0\n\t"
+		"adcq %2, %0\n\t"
+		"adcq %3, %0\n\t"
+		"adcq %4, %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "r"(a), "r"(b), "rm"(c), "rm"(d)
+		: "cc");
+	return sum;
+}
 #else
-	for (int i = 0; i < 32; i += 8)
+static inline uint64_t demi_cksum_wrap40(uint64_t sum, const uint8_t *p)
+{
+	for (int i = 0; i < 40; i += 8)
 		sum = demi_cksum_wrap(sum, demi_load64(p + i));
 	return sum;
-#endif
 }
+
+static inline uint64_t demi_cksum_wrap64s(uint64_t sum, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < 64 * n; i += 8)
+		sum = demi_cksum_wrap(sum, demi_load64(p + i));
+	return sum;
+}
+
+static inline uint64_t demi_cksum_wrap64(uint64_t sum, const uint8_t *p)
+{
+	return demi_cksum_wrap64s(sum, p, 1);
+}
+
+static inline uint64_t demi_cksum_wrap4(uint64_t sum, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	return demi_cksum_wrap(demi_cksum_wrap(demi_cksum_wrap(demi_cksum_wrap(sum, a), b), c), d);
+}
+#endif
 
 /* Of a 64-bit sum that is not 0: do its 16-bit words add up to all ones? 2^64 - 1 is a multiple of 2^16 - 1;
  * so multiples of that, and no others, become small when multiplied by its inverse modulo 2^64. */
@@ -60,29 +136,30 @@ static inline bool demi_cksum_wrapped_ok(uint64_t sum)
 	return sum * 0xfffefffefffeffff <= 0x0001000100010001;
 }
 
-/* 64-bit words with the carries brought round, of @len bytes; what is behind them counts as 0. */
-static inline uint64_t demi_cksum_words(uint64_t sum, const uint8_t *p, size_t len)
+/* Of fewer than 64 bytes; what is behind them counts as 0. */
+static inline uint64_t demi_cksum_rest(uint64_t sum, const uint8_t *p, size_t len)
 {
-	const uint8_t *end = p + (len & ~(size_t)31);
-
-	for (; p != end; p += 32)
-		sum = demi_cksum_wrap32(sum, p);
-	if (len & 16) {
+	for (; len >= 8; p += 8, len -= 8)
 		sum = demi_cksum_wrap(sum, demi_load64(p));
-		sum = demi_cksum_wrap(sum, demi_load64(p + 8));
-		p += 16;
-	}
-	if (len & 8) {
-		sum = demi_cksum_wrap(sum, demi_load64(p));
-		p += 8;
-	}
-	if (__builtin_expect(len & 7, 0)) {
+	if (__builtin_expect(len != 0, 0)) {
 		uint64_t last = 0;
 
-		for (size_t i = 0; i < (len & 7); i++)
+		for (size_t i = 0; i < len; i++)
 			last |= (uint64_t)p[i] << 8 * i;
 		sum = demi_cksum_wrap(sum, last);
 	}
+	return sum;
+}
+
+/* 64-bit words with the carries brought round, of @len bytes; what is behind them counts as 0. */
+static inline uint64_t demi_cksum_words(uint64_t sum, const uint8_t *p, size_t len)
+{
+	size_t n = len >> 6;
+
+	if (__builtin_expect(n != 0, 1))
+		sum = demi_cksum_wrap64s(sum, p, n);
+	if (len & 63)
+		sum = demi_cksum_rest(sum, p + (len & ~(size_t)63), len & 63);
 	return sum;
 }
 

@@ -148,12 +148,12 @@ static void remember(struct demi_udp *u, const struct demi_inet_path *path, cons
 	struct demi_udp_last *l = &u->sent;
 	struct demi_udp_hdr h;
 
-	if (!in->tx || tx->segs != 1 || tx->lent || !tx->usual || u->s.domain != AF_INET ||
+	if (!in->clock || tx->segs != 1 || tx->lent || !tx->usual || u->s.domain != AF_INET ||
 	    !(tx->pkt[0].data[6] & DEMI_IP4_DF >> 8) || total <= IP4_UDP || total - IP4_UDP >= in->zc_min_bytes)
 		return;
 	memcpy(l->hdr, tx->pkt[0].data, IP4_UDP);
 	l->total_bytes = total;
-	l->version = ++in->versions;
+	l->version = in->versions += DEMI_INET_VERSIONS;
 	l->route_gen = in->route_gen;
 	l->to = 0;
 	if (to)

@@ -148,11 +148,12 @@ int demi_udp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_byt
 	struct demi_ctx *ctx = q->ctx;
 	struct demi_op *op;
 
-	if (demi_unlikely(!qt_out || !max_bytes || u->rx_head || u->s.err || u->s.shut_rd || u->s.in->dead ||
-			  !ctx->ops.free))
+	if (demi_unlikely(!qt_out || !max_bytes || u->rx_head || u->s.err || u->s.shut_rd || u->s.in->dead))
 		return demi_pop_op(qt_out, q, max_bytes);
-	if (demi_likely(u->s.in->awaits && demi_await_possible(ctx)))
+	if (demi_likely(demi_await_possible(ctx)))
 		return demi_await_leave(ctx, qt_out, q, max_bytes);
+	if (demi_unlikely(!ctx->ops.free))
+		return demi_pop_op(qt_out, q, max_bytes);
 	op = demi_op_alloc_inline(ctx, q, DEMI_OPC_POP);
 	op->priv.u64[0] = max_bytes;
 	demi_op_list_add(&u->ops, op);

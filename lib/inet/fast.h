@@ -3,19 +3,18 @@
 #define DEMI_INET_FAST_H
 
 /*
- * The expected packet, straight through. A datagram's way in is here, its way out in fast.c; both of a segment are in
- * tcp_fast.c. What is not expected changes nothing here and goes the long way (ip4.c, udp.c, tcp_input.c, …), which
+ * The expected packet, straight through. A datagram's way in is here, its way out in fast.c; a segment's are in
+ * tcp_fast.h and tcp_fast.c. What is not expected changes nothing here and goes the long way (ip4.c, udp.c, …), which
  * makes every check again and counts.
  */
 
 #include "core/instant.h"
 #include "inet/cksum.h"
+#include "inet/tcp_fast.h"
 #include "inet/udp.h"
 #include "inet/wire.h"
 
 #define DEMI_FAST_HDRS (sizeof(struct demi_ip4_hdr) + sizeof(struct demi_udp_hdr))
-
-struct demi_tcp;
 
 /* Version 4 and no options; neither "more fragments" nor an offset: the first 8 bytes, little-endian. */
 #define DEMI_FAST_MASK 0xff3f0000000000ffu
@@ -24,38 +23,6 @@ struct demi_tcp;
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the masks are those of a little-endian machine"
 #endif
-
-/* tcp_fast.c: the same for a segment of @total bytes with its IPv4 header, which has been checked. */
-bool demi_tcp_fast_input(struct demi_inet *in, const struct demi_pkt *p, uint32_t total, struct demi_tcp *t);
-
-/* How much the pop takes that is next; 0: none waits. */
-static inline size_t demi_fast_pop_max(const struct demi_ctx *ctx, const struct demi_queue *q,
-				       const struct demi_op_list *ops)
-{
-	return ops->head ? ops->head->priv.u64[0] : demi_await_max(ctx, q);
-}
-
-/* It gets @len bytes at @buf. @from: the first 8 bytes of an address, 0: none. */
-static inline void demi_fast_pop_done(struct demi_ctx *ctx, struct demi_op_list *ops, void *buf, uint32_t len,
-				      uint64_t from)
-{
-	struct demi_op *op = ops->head;
-
-	if (!op) {
-		demi_await_done(ctx, buf, len, from);
-		return;
-	}
-	ops->head = op->next;
-	if (demi_unlikely(op->next != NULL))
-		op->next->prev = NULL;
-	else
-		ops->tail = NULL;
-	op->value = DEMI_OP_VALUE_DGRAM;
-	op->buf = buf;
-	op->buf_len = len;
-	memcpy(&op->sga.sga_addr, &from, sizeof(from));
-	demi_op_ready_inline(ctx, op);
-}
 
 /*
  * Assumes: UDP with a checksum and at least one byte; to a socket of AF_INET on which a pop waits that takes so many
@@ -67,9 +34,16 @@ static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct dem
 	uint8_t *d = p->data;
 	uint64_t addrs = demi_load64(d + 12), sum;
 	uint32_t len = total - (uint32_t)sizeof(struct demi_ip4_hdr); /* of UDP header and payload */
+	struct demi_ctx *ctx = in->ctx;
+	struct demi_op *op = NULL;
+	size_t max = ctx->await.max_bytes;
 
+	if (demi_unlikely(ctx->await.now != &u->s.q)) {
+		op = u->ops.head;
+		max = op ? op->priv.u64[0] : 0;
+	}
 	if (demi_unlikely(total <= DEMI_FAST_HDRS || ntohs(demi_load16(d + 24)) != len ||
-			  len - sizeof(struct demi_udp_hdr) > demi_fast_pop_max(in->ctx, &u->s.q, &u->ops)))
+			  len - sizeof(struct demi_udp_hdr) > max))
 		return false;
 	if (!(p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL))) {
 		sum = demi_cksum_wrap(addrs, (uint64_t)demi_load16(d + 24) + htons(IPPROTO_UDP));
@@ -81,8 +55,12 @@ static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct dem
 	in->count.IpInDelivers++;
 	in->count.UdpInDatagrams++;
 	/* from a sockaddr_in: family, port, address */
-	demi_fast_pop_done(in->ctx, &u->ops, d + DEMI_FAST_HDRS, len - (uint32_t)sizeof(struct demi_udp_hdr),
-			   AF_INET | (uint64_t)demi_load16(d + 20) << 16 | addrs << 32);
+	addrs = AF_INET | (uint64_t)demi_load16(d + 20) << 16 | addrs << 32;
+	len -= (uint32_t)sizeof(struct demi_udp_hdr);
+	if (demi_likely(!op))
+		demi_await_done(ctx, &u->s.q, d + DEMI_FAST_HDRS, len, addrs);
+	else
+		demi_op_list_popped(ctx, &u->ops, op, d + DEMI_FAST_HDRS, len, addrs);
 	return true;
 }
 
@@ -102,7 +80,7 @@ static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct de
 	w0 = demi_load64(d);
 	addrs = demi_load64(d + 12);
 	ports = demi_load32(d + 20);
-	total = ntohs((uint16_t)(w0 >> 16));
+	total = ntohs(demi_load16(d + 2));
 	h = demi_inet_hint(in, addrs, ports);
 	if (demi_unlikely((w0 & DEMI_FAST_MASK) != DEMI_FAST_PLAIN || total > p->len || h->addrs != addrs ||
 			  h->ports != ports || h->proto != d[9]))
@@ -110,27 +88,27 @@ static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct de
 	sum = demi_cksum_wrap(demi_cksum_wrap(w0, demi_load64(d + 8)), demi_load32(d + 16));
 	if (demi_unlikely(!demi_cksum_wrapped_ok(sum)))
 		return false;
-	if (h->proto == IPPROTO_UDP)
-		return demi_udp_fast_input(in, p, total, DEMI_UDP(h->s));
 	if (demi_likely(h->proto == IPPROTO_TCP))
 		return demi_tcp_fast_input(in, p, total, (struct demi_tcp *)h->s);
+	if (demi_likely(h->proto == IPPROTO_UDP))
+		return demi_udp_fast_input(in, p, total, DEMI_UDP(h->s));
 	return false; /* a hint that says nothing */
 }
 
 /* Copy the payload behind the headers; its sum. */
 static inline uint64_t demi_fast_copy(uint8_t *to, const uint8_t *from, uint32_t len)
 {
-	const uint8_t *end = from + (len & ~31U);
+	const uint8_t *end = from + (len & ~63U);
 	uint64_t sum = 0;
 
-	for (; from != end; to += 32, from += 32) {
-		memcpy(to, from, 32);
-		sum = demi_cksum_wrap32(sum, to);
+	for (; from != end; to += 64, from += 64) {
+		memcpy(to, from, 64);
+		sum = demi_cksum_wrap64(sum, to);
 	}
-	len &= 31;
+	len &= 63;
 	if (len) {
 		memcpy(to, from, len);
-		sum = demi_cksum_words(sum, to, len);
+		sum = demi_cksum_rest(sum, to, len);
 	}
 	return sum;
 }

@@ -20,6 +20,11 @@ static uint32_t zc_min(const struct demi_pktdev *dev)
 	return min ? min : 1;
 }
 
+static int no_tx(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n)
+{
+	return 0;
+}
+
 int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktdev *dev,
 		   const struct demi_inet_secrets *secrets)
 {
@@ -32,6 +37,7 @@ int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktde
 	in->ctx = ctx;
 	in->dev = dev;
 	in->caps = dev->caps;
+	in->tx = no_tx;
 	in->zc_min_bytes = zc_min(dev);
 	in->route_gen = 1;
 	memcpy(in->id_key, secrets->id_key, sizeof(in->id_key));

@@ -55,6 +55,7 @@ struct demi_inet_hint {
 	uint32_t ports;
 	uint32_t proto;
 	struct demi_inet_sock *s; /* NULL: nothing */
+	uint64_t unused; /* a power of two is found faster */
 };
 
 struct demi_inet {
@@ -73,10 +74,10 @@ struct demi_inet {
 	uint64_t versions; /* that were given out: demi_inet_tx.version */
 
 	uint64_t now_ns; /* the time: set before each burst, and before demi_inet_run() */
+	uint64_t due_ns; /* nothing wants demi_inet_run() before, unless demi_inet_wants_run() says so */
 	struct demi_clock *clock; /* of the context that polls it; or NULL: now_ns is always right */
 	bool timed; /* now_ns is this burst's; cleared before it by who sets clock */
-	bool awaits; /* the waits of its context poll it: core/instant.h */
-	/* The device's tx(), for a packet that nothing waits in front of; NULL: all go through the queue. */
+	/* The device's tx(), for a packet that nothing waits in front of; or one that takes none: to the queue then. */
 	int (*tx)(struct demi_pktdev *dev, const struct demi_pkt *pkts, uint32_t n);
 	bool tcp_last; /* resets have been sent by demi_tcp_last() */
 	bool kick; /* it has taken something since the last kick() */
@@ -166,7 +167,7 @@ static inline void demi_inet_hint_set(struct demi_inet *in, const struct demi_in
 	uint32_t ports = k->rport | (uint32_t)k->lport << 16;
 
 	if (demi_ip_is4(&k->local))
-		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ addrs, ports, r->proto, s };
+		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ addrs, ports, r->proto, s, 0 };
 }
 
 /* The time of this burst is needed. */

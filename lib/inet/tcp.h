@@ -111,6 +111,7 @@ struct demi_tcp_rec {
  * the lists say of them. It is free when the frame has left and neither list has its part any more.
  */
 struct demi_tcp_small {
+	uint64_t sum; /* as demi_tcp_push.sum, with the length */
 	struct demi_tcp_rec rec;
 	struct demi_tcp_chunk chunk;
 };
@@ -124,8 +125,10 @@ enum demi_tcp_small_parts {
 struct demi_tcp_push {
 	uint32_t route_gen; /* 0: nothing is known */
 	uint32_t len_max; /* of what can be sent in this way */
-	uint64_t version; /* of the headers: no other has this number */
+	uint64_t version; /* of the headers: no other has this number, or one up to len_max more */
 	uint64_t sum; /* of all that its checksum covers but numbers, times, window, length and payload */
+	uint64_t until_ns; /* the timer is set to this or earlier, and there has been no pause */
+	uint32_t wnd_low, wnd_span; /* the window's right edge stays while [low, + span) bytes are promised */
 };
 
 /* Received payload. */
@@ -207,10 +210,11 @@ struct demi_tcp {
 	bool late_start : 1; /* deadlines to be set when the time is known */
 	bool rack_on : 1, sack_orig : 1, undo_sent : 1;
 	bool mtu_probe : 1; /* [probe_seq, probe_end) is out */
-	uint32_t rcv_nxt;
+	uint32_t snd_nxt, rcv_nxt; /* in this order: with the header's two numbers they are read and compared at once */
 	uint32_t rcv_adv; /* right edge of the window that was advertised */
+	uint32_t snd_una, snd_wnd, snd_wl1;
 	uint32_t rcv_acked; /* last acknowledgement sent */
-	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1;
+	uint32_t wnd_word; /* flags and window of the segment that snd_wnd is of, if it was expected; else 0 */
 	uint32_t snd_end; /* behind the last byte that was pushed */
 	uint32_t ts_recent, ts_offset;
 	uint32_t cwnd, ssthresh;
@@ -222,6 +226,11 @@ struct demi_tcp {
 	struct demi_op_list ops; /* pops, or accepts, that wait; the connect */
 	struct demi_tcp_chunk *snd_head, *snd_tail, *snd_cur; /* snd_cur: where snd_nxt is, or before */
 	struct demi_tcp_rec *rec_head, *rec_tail, *sent_head, *sent_tail;
+	/*
+	 * All that is under way: the frame (with a struct demi_tcp_small) of one small push, [snd_una, snd_nxt), sent
+	 * once, at last_send_ns. It is on no list and xmit_ns is not set until demi_tcp_settle(). Else NULL.
+	 */
+	struct demi_inet_tx *solo;
 	struct demi_inet_link out; /* has something to send */
 	struct demi_inet_link
 		delack; /* in order of delack_ns; stays until then, also if no acknowledgement is due any more */
@@ -300,6 +309,7 @@ struct demi_tcp {
 #define DEMI_TCP(sock) ((struct demi_tcp *)(sock)) /* s is the first member */
 
 _Static_assert(sizeof(struct demi_tcp) <= 1024, "the state of an idle established connection");
+_Static_assert(offsetof(struct demi_tcp, rcv_nxt) == offsetof(struct demi_tcp, snd_nxt) + 4, "read at once");
 
 static inline bool seq_lt(uint32_t a, uint32_t b)
 {
@@ -347,6 +357,14 @@ struct demi_tcp_out {
 
 int demi_tcp_push_now(demi_qtoken_t *qt_out, struct demi_queue *q, const demi_sgarray_t *sga);
 int demi_tcp_pop_now(demi_qtoken_t *qt_out, struct demi_queue *q, size_t max_bytes);
+
+/* Put t->solo where everything is that is under way: before anything but tcp_fast.c looks at that or changes it. */
+void demi_tcp_solo_settle(struct demi_tcp *t);
+static inline void demi_tcp_settle(struct demi_tcp *t)
+{
+	if (__builtin_expect(t->solo != NULL, 0))
+		demi_tcp_solo_settle(t);
+}
 
 /* Options, the path or the state of the connection have changed. */
 static inline void demi_tcp_forget(struct demi_tcp *t)
@@ -505,7 +523,11 @@ void demi_tcp_timer_init(struct demi_tcp *t);
 /* A deadline may be earlier than the timer. */
 void demi_tcp_timer_sync(struct demi_tcp *t);
 /* Start the right transmission timer for what is under way. */
-void demi_tcp_xmit_arm(struct demi_tcp *t);
+void demi_tcp_xmit_arm_at(struct demi_tcp *t, uint64_t now_ns);
+static inline void demi_tcp_xmit_arm(struct demi_tcp *t)
+{
+	demi_tcp_xmit_arm_at(t, t->s.in->now_ns);
+}
 void demi_tcp_xmit_at(struct demi_tcp *t, uint8_t what, uint64_t deadline_ns);
 void demi_tcp_rtt_sample(struct demi_tcp *t, uint64_t rtt_ns);
 void demi_tcp_keepalive_start(struct demi_tcp *t);

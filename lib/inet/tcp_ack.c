@@ -114,6 +114,7 @@ static bool window_input(struct demi_tcp *t, const struct demi_tcp_in *i, bool a
 		return changed;
 	t->snd_wl1 = i->seq;
 	t->snd_wnd = wnd;
+	t->wnd_word = 0;
 	if (wnd > t->snd_wnd_max)
 		t->snd_wnd_max = wnd;
 	return changed;

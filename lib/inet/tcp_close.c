@@ -30,6 +30,7 @@ int demi_tcp_shutdown(struct demi_queue *q, int how)
 	if (t->dead || t->state < DEMI_TCP_ESTABLISHED)
 		return -ENOTCONN;
 	demi_tcp_forget(t);
+	demi_tcp_settle(t);
 	if (how != SHUT_RD)
 		end_sending(t);
 	if (how != SHUT_WR) {
@@ -115,6 +116,7 @@ static void tear_down(struct demi_tcp *t)
 	struct demi_inet *in = t->s.in;
 	uint32_t fin = t->fin_sent && t->snd_una != t->snd_nxt;
 
+	demi_tcp_settle(t);
 	if (t->state >= DEMI_TCP_ESTABLISHED && t->snd_end != t->snd_una)
 		demi_ctx_uncharge(in->ctx, t->snd_end - t->snd_una + (t->fin_sent && !fin ? 1 : 0));
 	t->dead = true;
@@ -222,6 +224,7 @@ void demi_tcp_close(struct demi_queue *q)
 	struct demi_tcp *t = DEMI_TCP(q);
 	bool lost = unread(t), listening = t->state == DEMI_TCP_LISTEN;
 
+	demi_tcp_settle(t);
 	demi_op_fail_list(&t->ops, ECANCELED);
 	t->ops.head = t->ops.tail = NULL;
 	demi_tcp_rx_drop(t);

@@ -33,6 +33,7 @@ void demi_tcp_start(struct demi_tcp *t, uint32_t irs, uint32_t wnd, const struct
 	t->rcv_nxt = t->rcv_acked = irs + 1;
 	t->rcv_adv = t->rcv_nxt + (t->s.rcvbuf_bytes < 65535 ? t->s.rcvbuf_bytes : 65535);
 	t->snd_wnd = t->snd_wnd_max = wnd;
+	t->wnd_word = 0;
 	t->snd_wl1 = irs;
 	t->ws_ok = o->ws;
 	t->snd_wscale = o->ws ? o->wscale : 0;

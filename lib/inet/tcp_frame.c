@@ -214,6 +214,8 @@ void demi_tcp_frame_failed(struct demi_tcp *t, int err)
 {
 	if (t->dead)
 		return;
+	demi_tcp_settle(t);
+	t->push.until_ns = 0; /* the next acknowledgement forgets the error, not by the fast way */
 	t->soft_err = (uint32_t)err;
 	if (t->state == DEMI_TCP_SYN_SENT &&
 	    (err == EACCES || err == EPERM || err == ENETUNREACH || err == EHOSTUNREACH))

@@ -29,6 +29,7 @@ void demi_tcp_icmp(struct demi_inet *in, const struct demi_demux_key *k, uint32_
 
 	if (!t || t->state == DEMI_TCP_LISTEN || t->dead)
 		return;
+	demi_tcp_settle(t);
 	/* RFC 5927 4.1: of something that is under way, or somebody guesses */
 	if (seq_lt(seq, t->snd_una) || !seq_lt(seq, t->snd_nxt))
 		return;

@@ -52,6 +52,7 @@ void demi_tcp_ack_later(struct demi_tcp *t)
 		return;
 	t->delack_ns = in->now_ns + DEMI_TCP_DELACK_NS;
 	demi_inet_link_add(&in->tcp->delack, &t->delack);
+	demi_tcp_due(in, t->delack_ns);
 }
 
 /*
@@ -87,6 +88,7 @@ static inline bool fast_input(struct demi_tcp *t, const struct demi_inet_rxpkt *
 		t->ts_recent_ms = demi_tcp_ts_now(in);
 	}
 	t->snd_wnd = (uint32_t)ntohs(h->wnd) << t->snd_wscale;
+	t->wnd_word = 0;
 	t->snd_wl1 = seq;
 	if (t->snd_wnd > t->snd_wnd_max)
 		t->snd_wnd_max = t->snd_wnd;
@@ -170,6 +172,8 @@ void demi_tcp_input(struct demi_inet *in, struct demi_inet_rxpkt *r)
 	r->key.lport = h->dport;
 	r->key.rport = h->sport;
 	t = DEMI_TCP(demi_demux_find(&in->tcp->demux, &r->key));
+	if (t)
+		demi_tcp_settle(t);
 	if (__builtin_expect(t && t->fast, 1)) {
 		demi_inet_hint_set(in, r, &t->s); /* the next one like it can go the fast way (fast.h) */
 		if (fast_input(t, r, h))

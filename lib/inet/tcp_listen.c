@@ -180,7 +180,7 @@ static void req_due(struct demi_timer *timer)
 	q->retries++;
 	req_answer(q);
 	in->count.TcpRetransSegs++;
-	if (demi_timer_set(&in->tcp->timers, &q->timer, in->now_ns + (SYNACK_RTO_NS << q->retries)))
+	if (demi_tcp_timer_set(in, &q->timer, in->now_ns + (SYNACK_RTO_NS << q->retries)))
 		demi_tcp_req_free(in, q);
 }
 
@@ -345,6 +345,7 @@ static void child_start(struct demi_tcp *l, struct demi_tcp *t, struct demi_tcp_
 	t->rcv_adv = irs + 1 + wnd;
 	t->ecn_ok = ecn;
 	t->snd_wnd = i->wnd << t->snd_wscale; /* this is not a SYN any more */
+	t->wnd_word = 0;
 	t->snd_wl1 = i->seq;
 	t->snd_wnd_max = t->snd_wnd;
 	demi_tcp_established(t);
@@ -477,7 +478,7 @@ static void syn_input(struct demi_tcp *l, const struct demi_demux_key *k, struct
 	q->ecn = ecn;
 	q->tos = demi_ip_is4(&k->remote) ? l->s.tos : l->s.tclass;
 	q->timer.fn = req_due;
-	if (demi_timer_set(&in->tcp->timers, &q->timer, in->now_ns + SYNACK_RTO_NS)) {
+	if (demi_tcp_timer_set(in, &q->timer, in->now_ns + SYNACK_RTO_NS)) {
 		free(q);
 		return;
 	}

@@ -312,6 +312,7 @@ int demi_tcp_setsockopt(struct demi_queue *q, int level, int name, const void *v
 	int v, err;
 
 	demi_tcp_forget(t);
+	demi_tcp_settle(t);
 	if (level == DEMI_SOL)
 		return set_own(t, name, val, len);
 	if (level == SOL_SOCKET && name == SO_LINGER)

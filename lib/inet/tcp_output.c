@@ -438,6 +438,7 @@ void demi_tcp_output(struct demi_tcp *t)
 
 	if (t->dead || t->s.in->dead)
 		return;
+	demi_tcp_settle(t);
 	if (__builtin_expect(t->state < DEMI_TCP_ESTABLISHED, 0)) {
 		if (t->state == DEMI_TCP_SYN_SENT && t->xmit == DEMI_TCP_XMIT_NONE) {
 			demi_tcp_send_syn(t);

@@ -18,7 +18,8 @@ static struct demi_tcp_rec *rec_alloc(struct demi_inet *in)
 static void rec_free(struct demi_inet *in, struct demi_tcp_rec *rec)
 {
 	if (rec->flags & DEMI_TCP_REC_SMALL) {
-		demi_tcp_small_put(in, (struct demi_tcp_small *)rec, DEMI_TCP_SMALL_REC);
+		demi_tcp_small_put(in, (struct demi_tcp_small *)((char *)rec - offsetof(struct demi_tcp_small, rec)),
+				   DEMI_TCP_SMALL_REC);
 		return;
 	}
 	if (in->tcp->rec_cached >= DEMI_TCP_REC_CACHE) {

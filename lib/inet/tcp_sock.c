@@ -49,6 +49,7 @@ static int tcp_push(struct demi_queue *q, struct demi_op *op, const demi_sgarray
 	struct demi_tcp *t = DEMI_TCP(q);
 	int err;
 
+	demi_tcp_settle(t);
 	err = push_allowed(t);
 	if (__builtin_expect(err, 0))
 		return err;
@@ -281,4 +282,5 @@ void demi_tcp_run(struct demi_inet *in)
 		}
 		demi_tcp_output(t);
 	}
+	in->due_ns = demi_tcp_deadline(in);
 }

@@ -109,10 +109,27 @@ static inline void demi_tcp_rtt_us(struct demi_tcp *t, uint32_t rtt_us)
 		t->rttvar_us += var - (t->rttvar_us >> 2);
 		t->srtt_us += rtt_us - (t->srtt_us >> 3);
 	}
-	rto_us = (t->srtt_us >> 3) + (t->rttvar_us > 1000 ? t->rttvar_us : 1000);
-	if (rto_us < t->rto_min_us) /* (2.4) */
-		rto_us = t->rto_min_us;
-	t->rto_us = rto_us > DEMI_TCP_RTO_MAX_US ? DEMI_TCP_RTO_MAX_US : rto_us;
+	rto_us = t->rto_min_us; /* (2.4); at least 1 ms */
+	if (__builtin_expect((t->srtt_us >> 3) + t->rttvar_us + 1000 > rto_us, 0)) {
+		uint32_t us = (t->srtt_us >> 3) + (t->rttvar_us > 1000 ? t->rttvar_us : 1000);
+
+		us = us > DEMI_TCP_RTO_MAX_US ? DEMI_TCP_RTO_MAX_US : us;
+		rto_us = us > rto_us ? us : rto_us;
+	}
+	t->rto_us = rto_us;
+}
+
+/* Something is to be done at @ns. */
+static inline void demi_tcp_due(struct demi_inet *in, uint64_t ns)
+{
+	if (ns < in->due_ns)
+		in->due_ns = ns;
+}
+
+static inline int demi_tcp_timer_set(struct demi_inet *in, struct demi_timer *t, uint64_t ns)
+{
+	demi_tcp_due(in, ns);
+	return demi_timer_set(&in->tcp->timers, t, ns);
 }
 
 /* When demi_tcp_run() must be called; UINT64_MAX: only after the next packet or call. */

@@ -156,6 +156,7 @@ static bool ack_input(struct demi_tcp *t, const struct demi_tcp_in *i)
 		}
 		t->snd_una = i->ack;
 		t->snd_wnd = i->wnd << t->snd_wscale;
+		t->wnd_word = 0;
 		t->snd_wl1 = i->seq;
 		if (!t->retries)
 			demi_tcp_rtt_sample(t, t->s.in->now_ns - t->last_send_ns);

@@ -33,12 +33,12 @@ static uint64_t earliest(const struct demi_tcp *t)
 
 void demi_tcp_timer_sync(struct demi_tcp *t)
 {
-	struct demi_timers *ts = &t->s.in->tcp->timers;
 	uint64_t ns = earliest(t);
 
 	if (ns == UINT64_MAX || (t->timer.index && t->timer.deadline_ns <= ns))
 		return;
-	if (demi_timer_set(ts, &t->timer, ns)) /* without memory for a place in the heap nothing can be timed */
+	/* without memory for a place in the heap nothing can be timed */
+	if (demi_tcp_timer_set(t->s.in, &t->timer, ns))
 		demi_tcp_abort(t, ENOMEM);
 }
 
@@ -60,9 +60,9 @@ static bool wants_probe(const struct demi_tcp *t)
 	       !t->backoff && t->srtt_us;
 }
 
-void demi_tcp_xmit_arm(struct demi_tcp *t)
+void demi_tcp_xmit_arm_at(struct demi_tcp *t, uint64_t now_ns)
 {
-	uint64_t now_ns = t->s.in->now_ns, ns;
+	uint64_t ns;
 
 	if (t->snd_una == t->snd_nxt) {
 		if (t->fin_sent || (t->snd_end == t->snd_nxt && !t->s.shut_wr)) {
@@ -244,6 +244,8 @@ static void timer_due(struct demi_timer *timer)
 
 	if (t->dead)
 		return;
+	demi_tcp_settle(t);
+	t->push.until_ns = 0;
 	if (t->end_ns && t->end_ns <= now_ns) {
 		demi_tcp_give_up(t);
 		return;

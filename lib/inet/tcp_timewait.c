@@ -94,7 +94,7 @@ static void set_timer(struct demi_tcp_tw_table *w)
 	if ((int32_t)left_ms < 0)
 		left_ms = 0;
 	/* without memory for the timer they go when room is needed */
-	(void)demi_timer_set(&w->in->tcp->timers, &w->timer, now_ns + (left_ms + 1) * DEMI_TCP_MS);
+	(void)demi_tcp_timer_set(w->in, &w->timer, now_ns + (left_ms + 1) * DEMI_TCP_MS);
 }
 
 static void expire(struct demi_timer *timer)

@@ -69,9 +69,9 @@ struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint
 	return tx;
 }
 
-void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
+static inline void tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
 {
-	if (!tx->usual || in->tx_cached == CACHE_MAX) {
+	if (__builtin_expect(!tx->usual || in->tx_cached >= CACHE_MAX, 0)) {
 		all_del(in, tx);
 		demi_heap_free(tx);
 		return;
@@ -79,6 +79,11 @@ void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
 	tx->next = in->tx_cache;
 	in->tx_cache = tx;
 	in->tx_cached++;
+}
+
+void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
+{
+	tx_free(in, tx);
 }
 
 void demi_inet_tx_cache_free(struct demi_inet *in)
@@ -244,21 +249,33 @@ static bool about_route(int err)
 	return err != ENOBUFS && err != ENOMEM && err != EAGAIN;
 }
 
+/* The last one of @s that was under way has left: is there anybody who waits for that? */
+static __attribute__((noinline)) void all_left(struct demi_inet_sock *s)
+{
+	if (s->proto != IPPROTO_TCP) {
+		s->inflight++;
+		demi_inet_sock_put_tx(s);
+	} else if (DEMI_TCP(s)->dead) {
+		demi_tcp_put(DEMI_TCP(s));
+	} else if (DEMI_TCP(s)->draining) {
+		demi_tcp_drained(DEMI_TCP(s));
+	}
+}
+
 void demi_inet_done(struct demi_inet *in, const struct demi_pkt_done *done, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct demi_inet_tx *tx = (struct demi_inet_tx *)(uintptr_t)done[i].cookie;
 
-		if (__builtin_expect(tx->plain && !done[i].err, 1) && in->tx_cached < CACHE_MAX &&
-		    __builtin_expect(!tx->s->q.closed && !(tx->tcp && DEMI_TCP(tx->s)->dead), 1)) {
-			tx->s->inflight--;
+		if (__builtin_expect(tx->plain && !done[i].err, 1)) {
+			struct demi_inet_sock *s = tx->s;
+
 			tx->flying = tx->out = false;
 			in->flying--;
-			if (tx->kept)
-				continue;
-			tx->next = in->tx_cache;
-			in->tx_cache = tx;
-			in->tx_cached++;
+			if (!tx->kept)
+				tx_free(in, tx);
+			if (__builtin_expect(--s->inflight == 0, 0))
+				all_left(s);
 			continue;
 		}
 		if (done[i].err) {

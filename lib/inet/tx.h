@@ -17,6 +17,9 @@
 
 struct demi_inet_sock;
 
+/* Versions that are given out are so far apart: what lies between is the owner's. */
+#define DEMI_INET_VERSIONS 1024
+
 struct demi_inet_tx {
 	struct demi_inet_tx *next; /* in the queue or in the cache */
 	struct demi_inet_tx *all_next, *all_prev;
@@ -26,12 +29,12 @@ struct demi_inet_tx {
 	uint16_t lent; /* a bit for each entry whose memory is */
 	uint8_t segs;
 	bool usual; /* of the usual size */
+	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	bool flying;
 	bool out; /* tcp_fast.c has made it, and it is queued or flying */
 	bool plain; /* fast.c or tcp_fast.c has made it: nobody waits for its end */
 	uint8_t kept; /* enum demi_tcp_small_parts: it stays when it has landed */
 	uint64_t version; /* of the headers that are in it; 0: none in particular */
-	bool tcp; /* demi_tcp_frame_done() ends it; lent says which entries are of chunks, their cookies which */
 	struct demi_pkt pkt[DEMI_INET_TX_SEGS];
 	uint8_t room[]; /* the device's headroom, headers, copied payload */
 };

@@ -16,6 +16,11 @@ static inline struct demi_tcp *tcb_of(int qd)
 
 static inline void tcb_check_sent(const struct demi_tcp *t)
 {
+	if (t->solo) { /* it is all that is under way, and on no list */
+		CHECK(t->snd_nxt == t->snd_end && t->snd_una != t->snd_nxt && !t->rec_head && !t->snd_head);
+		CHECK(!t->xmit && !t->sacked_out && !t->lost_out && !t->retrans_out);
+		return;
+	}
 	uint32_t sacked = 0, lost = 0, again = 0, at = t->snd_una, end = 0;
 
 	for (const struct demi_tcp_rec *rec = t->rec_head; rec; rec = rec->next) {

@@ -13,31 +13,43 @@ static struct memdev *memdev_of(struct demi_pktdev *d)
 	return (struct memdev *)d;
 }
 
-/* One packet at a time: bursts would share what a round costs. */
-static int mem_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
+/* The wire: a copy of one size, so that it is a few moves. The buffer is replaced by @fresh. */
+static inline int hand_over(struct memdev *m, struct demi_pkt *pkt, void *fresh)
 {
-	struct memdev *m = memdev_of(d);
-	uint8_t *obj, *fresh;
+	uint32_t at = m->rx_own++ & MASK;
+	uint8_t *obj = m->posted[at];
 
-	if (m->rx_own == m->rx_other)
-		return 0;
-	fresh = demi_object_alloc(MEMDEV_BUF);
-	if (!fresh)
-		return 0;
-	obj = m->posted[m->rx_own & MASK];
-	m->posted[m->rx_own++ & MASK] = fresh;
-	memcpy(obj + DEMI_PKT_HEADROOM, m->packet,
-	       MEMDEV_PACKET); /* the wire: of one size, so that it is a few moves */
-	pkts[0].data = obj + DEMI_PKT_HEADROOM;
-	pkts[0].len = m->packet_len;
-	pkts[0].flags = 0;
-	pkts[0].gso_size = 0;
+	m->posted[at] = fresh;
+	memcpy(obj + DEMI_PKT_HEADROOM, m->packet, MEMDEV_PACKET);
+	pkt->data = obj + DEMI_PKT_HEADROOM;
+	pkt->len = m->packet_len;
+	pkt->flags = 0;
+	pkt->gso_size = 0;
 	if (m->always) {
 		m->rx_other++;
 		if (m->next)
 			m->next(m);
 	}
 	return 1;
+}
+
+static __attribute__((noinline)) int hand_over_slow(struct memdev *m, struct demi_pkt *pkt)
+{
+	void *fresh = demi_object_alloc(MEMDEV_BUF);
+
+	return fresh ? hand_over(m, pkt, fresh) : 0;
+}
+
+/* One packet at a time: bursts would share what a round costs. */
+static int mem_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
+{
+	struct memdev *m = memdev_of(d);
+	struct demi_slot *slot;
+
+	if (m->rx_own == m->rx_other)
+		return 0;
+	slot = demi_object_take_cached(MEMDEV_BUF);
+	return __builtin_expect(slot != NULL, 1) ? hand_over(m, pkts, slot->p) : hand_over_slow(m, pkts);
 }
 
 static int mem_rx_burst(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
@@ -54,12 +66,14 @@ static int mem_rx_burst(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t m
 static int mem_tx(struct demi_pktdev *d, const struct demi_pkt *pkts, uint32_t n)
 {
 	struct memdev *m = memdev_of(d);
-	uint32_t room = MEMDEV_SLOTS - (m->tx_own - m->tx_done), i;
+	uint32_t own = m->tx_own, end = own + n;
 
-	if (n > room)
-		n = room;
-	for (i = 0; i < n; i++)
-		m->tx[m->tx_own++ & MASK] = pkts[i];
+	if (__builtin_expect(end - m->tx_done > MEMDEV_SLOTS, 0))
+		end = m->tx_done + MEMDEV_SLOTS;
+	n = end - own;
+	for (; own != end; own++)
+		m->tx[own & MASK] = *pkts++;
+	m->tx_own = end;
 	return (int)n;
 }
 
@@ -75,19 +89,25 @@ static int mem_tx_done(struct demi_pktdev *d, struct demi_pkt_done *done, uint32
 	return (int)n;
 }
 
+static __attribute__((noinline)) int reach(struct memdev *m, uint32_t from)
+{
+	for (; from != m->tx_own; from++)
+		m->reached(m, &m->tx[from & MASK]);
+	return 0;
+}
+
 /* The peer answers at once. */
 static int mem_kick(struct demi_pktdev *d)
 {
 	struct memdev *m = memdev_of(d);
-
 	uint32_t from = m->doorbell;
 
 	__atomic_store_n(&m->doorbell, m->tx_own, __ATOMIC_RELEASE);
 	if (!m->reached)
 		return 0;
-	for (; from != m->tx_own; from++)
-		m->reached(m, &m->tx[from & MASK]);
-	return 0;
+	if (__builtin_expect(from + 1 != m->tx_own, 0))
+		return reach(m, from);
+	return m->reached(m, &m->tx[from & MASK]);
 }
 
 static int mem_port_reserve(struct demi_pktdev *d, struct demi_pktdev_port *p)

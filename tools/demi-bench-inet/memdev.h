@@ -24,11 +24,11 @@ struct memdev {
 	struct demi_pkt tx[MEMDEV_SLOTS];
 	uint32_t burst; /* packets that are handed over at once, at most */
 	bool always; /* the peer sends whenever it can; else when it gets something */
-	void (*reached)(struct memdev *m,
-			const struct demi_pkt *e); /* the peer gets a packet. NULL: it does not care */
+	int (*reached)(struct memdev *m,
+		       const struct demi_pkt *e); /* the peer gets a packet; 0. NULL: it does not care */
 	void (*next)(struct memdev *m); /* make the packet after the one that was just received. NULL: the same */
 	uint32_t packet_len;
-	uint32_t seq, ack; /* TCP: of the packet, */
+	uint32_t ack, seq; /* TCP: of the packet, in this order one number; */
 	uint64_t tcp_sum; /* and the sum of all else in it */
 	uint8_t packet[MEMDEV_PACKET]; /* what the peer sends */
 };

@@ -2,6 +2,7 @@
 /* As little as a peer can do and be right: it counts, too. */
 #include "peer.h"
 
+#include "inet/cksum.h"
 #include "inet/tcp_opts.h"
 #include "inet/wire.h"
 
@@ -61,9 +62,10 @@ static void put_payload(uint8_t *p)
 
 /* ---- UDP ---- */
 
-static void udp_reached(struct memdev *m, const struct demi_pkt *e)
+static int udp_reached(struct memdev *m, const struct demi_pkt *e)
 {
 	m->rx_other++;
+	return 0;
 }
 
 void peer_udp(struct memdev *m, bool always)
@@ -104,15 +106,10 @@ bool peer_udp_answered(const struct memdev *m)
 static inline void put_numbers(struct memdev *m)
 {
 	struct demi_tcp_hdr *h = tcp_of(m->packet);
-	uint32_t seq = htonl(m->seq), ack = htonl(m->ack);
-	uint64_t sum = m->tcp_sum + seq + ack;
+	uint64_t numbers = __builtin_bswap64((uint64_t)m->seq << 32 | m->ack);
 
-	h->seq = seq;
-	h->ack = ack;
-	sum = (sum >> 32) + (uint32_t)sum;
-	sum = (sum >> 16) + (uint16_t)sum;
-	sum = (sum >> 16) + (uint16_t)sum;
-	h->check = (uint16_t) ~((sum >> 16) + sum);
+	memcpy(&h->seq, &numbers, sizeof(numbers)); /* and ack */
+	h->check = (uint16_t)~demi_cksum_fold_wrapped(demi_cksum_wrap(m->tcp_sum, numbers));
 }
 
 /* The same segment with the next numbers. */
@@ -122,17 +119,18 @@ static void tcp_next(struct memdev *m)
 	put_numbers(m);
 }
 
-static void tcp_reached(struct memdev *m, const struct demi_pkt *e)
+static int tcp_reached(struct memdev *m, const struct demi_pkt *e)
 {
 	uint32_t len = e->len - (uint32_t)TCP_HDRS;
 
 	/* neither an acknowledgement is answered nor what was sent again because this machine was slow */
 	if (!len || ntohl(tcp_of(e->data)->seq) != m->ack)
-		return;
+		return 0;
 	m->ack += len;
 	m->seq += PEER_LEN;
 	put_numbers(m);
 	m->rx_other++;
+	return 0;
 }
 
 /* Of the segment without its numbers and its sum, in the order of memory. */
@@ -160,14 +158,14 @@ static void put_segment(struct memdev *m, uint8_t flags, uint32_t olen, uint32_t
 }
 
 /* SYN and ACK: the timestamp that is returned is the one it has. */
-static void syn_reached(struct memdev *m, const struct demi_pkt *e)
+static int syn_reached(struct memdev *m, const struct demi_pkt *e)
 {
 	const struct demi_tcp_hdr *h = tcp_of(e->data);
 	uint8_t *o = (uint8_t *)(tcp_of(m->packet) + 1);
 	struct demi_tcp_opts opts;
 
 	if (h->flags != (DEMI_TH_SYN | DEMI_TH_ACK))
-		return;
+		return 0;
 	demi_tcp_opts_parse(&opts, (const uint8_t *)(h + 1), e->len - (uint32_t)(TCP_OFF + sizeof(*h)), true);
 	m->seq++;
 	m->ack = ntohl(h->seq) + 1;
@@ -175,6 +173,7 @@ static void syn_reached(struct memdev *m, const struct demi_pkt *e)
 	put_segment(m, DEMI_TH_ACK, DEMI_TCP_TS_LEN, 0);
 	m->reached = NULL;
 	m->rx_other++;
+	return 0;
 }
 
 /* The options of every connection of Linux's. */
