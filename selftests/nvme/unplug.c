@@ -195,7 +195,7 @@ static int unplugged(const char *how)
 	}
 	if (!there(false) || !nothing_left())
 		return __LINE__;
-	/* the same controller's bus again, with something that holds nothing; the last drive may go a moment after its card */
+	/* the same bus again, with something that holds nothing; the last drive may go a moment after its card */
 	if (sh("../vm/monitor drive_add 0 driver=null-co,size=64M,read-zeroes=on,if=none,id=back$$ && "
 	       "../vm/monitor device_add nvme,id=nvme0,bus=disk0,serial=demi1,max_ioqpairs=8,drive=back$$") ||
 	    !there(true))
