@@ -52,17 +52,19 @@ static inline uint64_t demi_cksum_wrap40(uint64_t sum, const uint8_t *p)
 	return sum;
 }
 
+/* All but the first eight of 64 bytes, each with the carry of those before. */
+#define DEMI_CKSUM_REST_OF_64                                                                                          \
+	"adcq 8(%1), %0\n\t"                                                                                           \
+	"adcq 16(%1), %0\n\t"                                                                                          \
+	"adcq 24(%1), %0\n\t"                                                                                          \
+	"adcq 32(%1), %0\n\t"                                                                                          \
+	"adcq 40(%1), %0\n\t"                                                                                          \
+	"adcq 48(%1), %0\n\t"                                                                                          \
+	"adcq 56(%1), %0\n\t"
+
 static inline uint64_t demi_cksum_wrap64(uint64_t sum, const uint8_t *p)
 {
-	__asm__("addq (%1), %0\n\t"
-		"adcq 8(%1), %0\n\t"
-		"adcq 16(%1), %0\n\t"
-		"adcq 24(%1), %0\n\t"
-		"adcq 32(%1), %0\n\t"
-		"adcq 40(%1), %0\n\t"
-		"adcq 48(%1), %0\n\t"
-		"adcq 56(%1), %0\n\t"
-		"adcq $0, %0"
+	__asm__("addq (%1), %0\n\t" DEMI_CKSUM_REST_OF_64 "adcq $0, %0"
 		: "+r"(sum)
 		: "r"(p), "m"(*(const uint8_t(*)[64])p)
 		: "cc");
@@ -73,15 +75,7 @@ static inline uint64_t demi_cksum_wrap64(uint64_t sum, const uint8_t *p)
 static inline uint64_t demi_cksum_wrap64s(uint64_t sum, const uint8_t *p, size_t n)
 {
 	__asm__("clc\n"
-		"1:\tadcq (%1), %0\n\t"
-		"adcq 8(%1), %0\n\t"
-		"adcq 16(%1), %0\n\t"
-		"adcq 24(%1), %0\n\t"
-		"adcq 32(%1), %0\n\t"
-		"adcq 40(%1), %0\n\t"
-		"adcq 48(%1), %0\n\t"
-		"adcq 56(%1), %0\n\t"
-		"leaq 64(%1), %1\n\t"
+		"1:\tadcq (%1), %0\n\t" DEMI_CKSUM_REST_OF_64 "leaq 64(%1), %1\n\t"
 		"decq %2\n\t"
 		"jnz 1b\n\t"
 		"adcq $0, %0"

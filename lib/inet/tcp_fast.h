@@ -26,7 +26,6 @@
 static inline void demi_tcp_solo_acked(struct demi_inet *in, struct demi_tcp *t, struct demi_inet_tx *tx,
 				       uint32_t rtt_us, uint32_t ack)
 {
-
 	t->solo = NULL;
 	tx->kept = 0;
 	if (demi_unlikely(!tx->out))

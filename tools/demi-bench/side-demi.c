@@ -471,25 +471,12 @@ static bool demi_can(enum over over, enum mode mode)
 	return over < OVER_NONE;
 }
 
-const struct side_kind side_demi = {
-	.name = "demi",
-	.is_libdemi = true,
-	.pins_itself = true,
-	.can = demi_can,
-	.serve = demi_serve,
-	.open = demi_open_client,
-	.run = demi_run,
-	.close = demi_close_client,
-};
+/* libdemi, on whatever device.c says for a side of this name */
+#define SIDE_OF_LIBDEMI(its_name)                                                                                      \
+	{                                                                                                              \
+		.name = (its_name), .is_libdemi = true, .pins_itself = true, .can = demi_can, .serve = demi_serve,     \
+		.open = demi_open_client, .run = demi_run, .close = demi_close_client,                                 \
+	}
 
-/* The same on DPDK, beside another device. */
-const struct side_kind side_dpdk = {
-	.name = "dpdk",
-	.is_libdemi = true,
-	.pins_itself = true,
-	.can = demi_can,
-	.serve = demi_serve,
-	.open = demi_open_client,
-	.run = demi_run,
-	.close = demi_close_client,
-};
+const struct side_kind side_demi = SIDE_OF_LIBDEMI("demi");
+const struct side_kind side_dpdk = SIDE_OF_LIBDEMI("dpdk");
