@@ -85,7 +85,7 @@ void demi_inet_exit(struct demi_inet *in)
 		demi_queue_close(&s->q); /* nothing of it is under way: it takes itself off the list */
 	}
 	demi_tcp_exit(in);
-	demi_inet_tx_cache_free(in);
+	demi_inet_tx_free_all(in);
 	demi_demux_destroy(&in->udp);
 }
 

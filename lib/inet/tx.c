@@ -86,15 +86,16 @@ void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx)
 	tx_free(in, tx);
 }
 
-void demi_inet_tx_cache_free(struct demi_inet *in)
+void demi_inet_tx_free_all(struct demi_inet *in)
 {
 	struct demi_inet_tx *tx;
 
-	while ((tx = in->tx_cache)) {
-		in->tx_cache = tx->next;
+	while ((tx = in->tx_all)) {
 		all_del(in, tx);
 		demi_heap_free(tx);
 	}
+	in->txq.head = in->txq.tail = NULL;
+	in->tx_cache = NULL;
 	in->tx_cached = 0;
 }
 

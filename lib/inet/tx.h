@@ -46,7 +46,8 @@ struct demi_inet_tx {
 /* With room for @hdr bytes of headers and @copied bytes of payload; or NULL. pkt[0] is at the headers. */
 struct demi_inet_tx *demi_inet_tx_alloc(struct demi_inet *in, uint32_t hdr, uint32_t copied);
 void demi_inet_tx_free(struct demi_inet *in, struct demi_inet_tx *tx);
-void demi_inet_tx_cache_free(struct demi_inet *in);
+/* The stack ends: those, too, that sockets have left in the queue when they were closed, and that nobody sends. */
+void demi_inet_tx_free_all(struct demi_inet *in);
 
 /* Behind the headers of @hdr bytes: lend or copy. Returns the bytes that were copied. */
 uint32_t demi_inet_tx_fill(struct demi_inet *in, struct demi_inet_tx *tx, uint32_t hdr, const demi_sgarray_t *sga,

@@ -348,6 +348,7 @@ static inline void node_free(struct node *n)
 	node_done(n);
 	node_pump(n);
 	demi_inet_exit(&n->in);
+	CHECK(!n->in.tx_all);
 	CHECK_EQ(n->flows, 0);
 	CHECK_EQ(n->ports, 0);
 	while ((p = node_take(n)))

@@ -8,17 +8,36 @@
 
 #include "core/ctx.h"
 #include "inet/tcp.h"
+#include "inet/tx.h"
 
 static inline struct demi_tcp *tcb_of(int qd)
 {
 	return (struct demi_tcp *)demi_queue_at(&demi_ctx_self->queues, (uint32_t)qd);
 }
 
+/*
+ * It is all that is under way, on no list, and its memory is its own. It has no deadline; the timer, which is set for
+ * something else or for nothing, is not later than one that the long way would have set.
+ */
+static inline void tcb_check_solo(const struct demi_tcp *t)
+{
+	uint64_t rto_us = t->rto_us, probe_us = t->srtt_us / 8 * 2 + DEMI_TCP_RTO_MIN_US;
+
+	CHECK(t->fast && t->recovery == DEMI_TCP_OPEN && !t->s.shut_wr && !t->fin_sent);
+	CHECK(t->snd_nxt == t->snd_end && t->snd_una != t->snd_nxt && t->snd_nxt - t->snd_una <= DEMI_TCP_COPY_MAX);
+	CHECK(!t->rec_head && !t->rec_tail && !t->sent_head && !t->sent_tail && !t->snd_head && !t->snd_tail);
+	CHECK(!t->sacked_out && !t->lost_out && !t->retrans_out && !t->reno_sacked);
+	CHECK(t->solo->s == &t->s && t->solo->tcp && !t->solo->lent && !t->solo->op);
+	CHECK_EQ(t->solo->kept, DEMI_TCP_SMALL_REC | DEMI_TCP_SMALL_CHUNK);
+	CHECK(!t->xmit && !t->backoff && !t->retries && !t->soft_err && !t->stuck_ns);
+	CHECK(t->timer.index);
+	CHECK(t->timer.deadline_ns <= t->last_send_ns + (rto_us < probe_us ? rto_us : probe_us) * 1000);
+}
+
 static inline void tcb_check_sent(const struct demi_tcp *t)
 {
-	if (t->solo) { /* it is all that is under way, and on no list */
-		CHECK(t->snd_nxt == t->snd_end && t->snd_una != t->snd_nxt && !t->rec_head && !t->snd_head);
-		CHECK(!t->xmit && !t->sacked_out && !t->lost_out && !t->retrans_out);
+	if (t->solo) {
+		tcb_check_solo(t);
 		return;
 	}
 	uint32_t sacked = 0, lost = 0, again = 0, at = t->snd_una, end = 0;

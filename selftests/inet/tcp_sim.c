@@ -35,6 +35,8 @@ static struct watch wire;
 static bool framed;
 static bool again; /* the connection that was watched is not the last one */
 static uint32_t nomem; /* in 1/10000: a step in which devices have no memory for packets */
+static bool chatty; /* they say a few bytes at a time and wait for an answer */
+static uint64_t solos; /* packets that were sent while a small push was all that was under way */
 static bool narrow; /* what the link takes changes, and the stacks try from time to time whether it takes more */
 static uint64_t run_seed;
 
@@ -62,6 +64,14 @@ static void look(struct link *link, int from, const uint8_t *p, uint32_t len)
 		again = true;
 	if (!again)
 		watch_look(&wire, from, p, len);
+	for (int i = 0; i < 2; i++) {
+		const struct demi_tcp *t = apps[i].gone ? NULL : tcb_of(apps[i].qd);
+
+		if (!t)
+			continue;
+		tcb_check(apps[i].qd);
+		solos += t->solo != NULL;
+	}
 }
 
 /* Somebody has closed with data under way: from then on operations of both may fail. */
@@ -82,12 +92,17 @@ static void app_push(struct app *a)
 
 	if (a->sent == a->total || a->npush == PUSHES || a->pushed - a->popped == MESSAGES)
 		return;
+	if (chatty) {
+		sga.sga_numsegs = 1;
+		if (rnd_below(8) && tcb_of(a->qd)->snd_una != tcb_of(a->qd)->snd_end)
+			return;
+	}
 	if (heap) {
 		mem = demi_malloc(sizeof(buf));
 		CHECK(mem);
 	}
 	for (uint32_t i = 0; i < sga.sga_numsegs; i++) {
-		uint32_t n = 1 + rnd_below(rnd_below(4) ? 200 : 60000);
+		uint32_t n = 1 + rnd_below(chatty || rnd_below(4) ? 200 : 60000);
 
 		if (n > a->total - a->sent - used)
 			n = (uint32_t)(a->total - a->sent - used);
@@ -302,6 +317,7 @@ static void one(uint64_t seed)
 	nomem = rnd_below(4) ? 0 : rnd_below(3000);
 	wire.nomem = nomem != 0;
 	narrow = rnd_below(8) == 0;
+	chatty = rnd_below(3) == 0;
 	for (int i = 0; i < 2; i++) {
 		apps[i].salt_out = seed * 2 + (uint64_t)i;
 		apps[i].salt_in = seed * 2 + (uint64_t)!i;
@@ -323,7 +339,7 @@ static void one(uint64_t seed)
 		link_step(&l, net_now + 100 * NET_MS);
 	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
 	for (int i = 0; i < 2; i++) {
-		apps[i].total = rnd_below(4) ? rnd_below(300000) : rnd_below(2000);
+		apps[i].total = !chatty && rnd_below(4) ? rnd_below(300000) : rnd_below(20000);
 		apps[i].rude = rnd_below(8) ? 0 : rnd_below(200);
 		if (apps[i].rude) { /* a reset may be lost: then only the other's keepalive finds out */
 			static const int on = 1, idle_s = 50;
@@ -389,6 +405,7 @@ int main(int argc, char **argv)
 			rnd();
 		one(run_seed);
 	}
+	CHECK(runs < 100 || solos);
 	printf("%d seeds\n", runs);
 	return 0;
 }
