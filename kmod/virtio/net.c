@@ -30,7 +30,6 @@ static void demi_vnet_release(struct demi_device *dev, struct demi_ctx *ctx)
 	struct demi_vnet *vn = demi_vnet_of(dev);
 
 	mutex_lock(&vn->lock);
-	demi_vnet_stop(vn);
 	demi_iommu_detach(&vn->iommu);
 	mutex_unlock(&vn->lock);
 	demi_vnet_reset_function(vn);
@@ -51,7 +50,8 @@ static void demi_vnet_region_unmap(struct demi_device *dev, struct demi_region *
 
 u64 demi_vnet_choose(const struct demi_vnet *vn, u64 asked)
 {
-	u64 f = vn->features & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN | (DEMI_VNET_ASKED & asked));
+	u64 f = vn->features & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN | DEMI_VNET_OWN |
+			      (DEMI_VNET_ASKED & asked));
 
 	if (!(f & BIT_ULL(VIRTIO_NET_F_CSUM)))
 		f &= ~DEMI_VNET_HOST_TSO;
@@ -69,10 +69,10 @@ u64 demi_vnet_choose(const struct demi_vnet *vn, u64 asked)
  * 2.6, 2.7: descriptors of both kinds are 16 bytes each; split rings end with the other side's
  * event index, instead of which packed ones have a structure for events.
  */
-static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 index, u16 entries, bool packed, u32 at)
+static u32 demi_vnet_place(struct demi_virtio_ring *r, u16 entries, bool packed, u32 at)
 {
 	BUILD_BUG_ON(sizeof(struct vring_packed_desc) != sizeof(struct vring_desc));
-	*r = (struct demi_virtio_ring){ .entries = entries, .index = index };
+	*r = (struct demi_virtio_ring){ .entries = entries };
 	r->desc = at;
 	at += PAGE_ALIGN(entries * sizeof(struct vring_desc));
 	r->avail = at;
@@ -98,10 +98,24 @@ static void demi_vnet_lay_out(const struct demi_vnet *vn, const struct demi_queu
 	packed = l->features & BIT_ULL(VIRTIO_F_RING_PACKED);
 	l->bytes = PAGE_SIZE;
 	for (i = 0; i < DEMI_VNET_RINGS; i++)
-		l->bytes = demi_vnet_place(&l->ring[i], i, min_t(u32, wish[i], vn->entries[i]),
-					   packed, l->bytes);
-	for (i = 0; i < DEMI_VNET_RINGS; i++)
-		l->ring[i].doorbell = l->bytes + i * PAGE_SIZE + offset_in_page(vn->doorbell[i]);
+		l->bytes = demi_vnet_place(&l->ring[i], min_t(u32, wish[i], vn->entries[i]), packed,
+					   l->bytes);
+}
+
+/* The same for one of the pairs: which virtqueues, and where their doorbells are. */
+static void demi_vnet_assign(const struct demi_vnet_pair *pair, struct demi_queue *q,
+			     struct demi_vnet_layout *l)
+{
+	int i;
+
+	for (i = 0; i < DEMI_VNET_RINGS; i++) {
+		u16 index = pair->index * DEMI_VNET_RINGS + i;
+		resource_size_t doorbell = pair->vn->doorbell[index];
+
+		q->doors[i] = doorbell >> PAGE_SHIFT;
+		l->ring[i].index = index;
+		l->ring[i].doorbell = l->bytes + i * PAGE_SIZE + offset_in_page(doorbell);
+	}
 }
 
 static int demi_vnet_queue_size(struct demi_device *dev, const struct demi_queue_create *arg,
@@ -128,20 +142,20 @@ static int demi_vnet_kick(struct demi_queue *q, u32 *sent)
 
 static void demi_vnet_quiesce(struct demi_queue *q)
 {
-	struct demi_vnet *vn = q->priv;
+	struct demi_vnet_pair *pair = q->priv;
 
-	mutex_lock(&vn->lock);
-	if (vn->queue == q)
-		demi_vnet_stop(vn);
-	mutex_unlock(&vn->lock);
+	mutex_lock(&pair->vn->lock);
+	if (pair->q == q)
+		demi_vnet_stop_pair(pair);
+	mutex_unlock(&pair->vn->lock);
 }
 
 static __poll_t demi_vnet_poll(const struct demi_queue *q)
 {
 	const struct demi_virtio_queue *shared = q->ring_mem;
-	struct demi_vnet *vn = q->priv;
+	struct demi_vnet_pair *pair = q->priv;
 
-	if (atomic_read(&vn->events) != READ_ONCE(shared->seen))
+	if (atomic_read(&pair->events) != READ_ONCE(shared->seen))
 		return EPOLLIN | EPOLLRDNORM;
 	return 0;
 }
@@ -152,21 +166,43 @@ static const struct demi_queue_ops demi_vnet_queue_ops = {
 	.poll = demi_vnet_poll,
 };
 
+/* A free one; -EBUSY: the end of the last ones may still be under way. */
+static struct demi_vnet_pair *demi_vnet_free_pair(struct demi_vnet *vn)
+{
+	u32 i;
+
+	for (i = 0; i < vn->npairs; i++)
+		if (!vn->pairs[i].q)
+			return &vn->pairs[i];
+	return ERR_PTR(-EBUSY);
+}
+
+static int demi_vnet_create_locked(struct demi_vnet *vn, struct demi_queue *q,
+				   struct demi_vnet_layout *l)
+{
+	struct demi_vnet_pair *pair = demi_vnet_free_pair(vn);
+
+	if (IS_ERR(pair))
+		return PTR_ERR(pair);
+	if (vn->running && l->features != vn->running)
+		return -EOPNOTSUPP;
+	/* the number of pairs is the control queue's to set: net.h */
+	if (vn->running && demi_vnet_has(vn->running, VIRTIO_F_RING_PACKED))
+		return -EDQUOT;
+	demi_vnet_assign(pair, q, l);
+	return demi_vnet_start_pair(pair, q, l);
+}
+
 static int demi_vnet_queue_create(struct demi_device *dev, struct demi_queue *q,
 				  const struct demi_queue_create *arg, struct demi_cmd *cmd)
 {
 	struct demi_vnet *vn = demi_vnet_of(dev);
 	struct demi_vnet_layout l;
-	int err = -EBUSY, i;
+	int err;
 
 	demi_vnet_lay_out(vn, arg, &l);
-	for (i = 0; i < DEMI_VNET_RINGS; i++)
-		q->doors[i] = vn->doorbell[i] >> PAGE_SHIFT;
-	q->priv = vn;
 	mutex_lock(&vn->lock);
-	/* the end of the last one may still be under way */
-	if (!vn->queue)
-		err = demi_vnet_start(vn, q, &l);
+	err = demi_vnet_create_locked(vn, q, &l);
 	mutex_unlock(&vn->lock);
 	if (!err)
 		q->ops = &demi_vnet_queue_ops;

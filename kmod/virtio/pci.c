@@ -65,6 +65,42 @@ static int demi_vnet_find_doorbell(struct demi_vnet *vn, u16 index)
 
 /* ---- what it offers ------------------------------------------------------------------------ */
 
+/* 5.1.4: how many pairs it can have. */
+static u32 demi_vnet_offered_pairs(struct demi_vnet *vn)
+{
+	const struct virtio_net_config __iomem *config = vn->mdev.device;
+
+	return vp_ioread16((__le16 __iomem *)&config->max_virtqueue_pairs);
+}
+
+/* 5.1.4: can RSS be set up as ctl.c does it? */
+static bool demi_vnet_rss_fits(struct demi_vnet *vn)
+{
+	const struct virtio_net_config __iomem *config = vn->mdev.device;
+
+	return vn->mdev.device_len >= offsetofend(struct virtio_net_config, supported_hash_types) &&
+	       vp_ioread8((u8 __iomem *)&config->rss_max_key_size) >= sizeof(vn->ctl.key) &&
+	       vp_ioread16((__le16 __iomem *)&config->rss_max_indirection_table_length) >=
+		       DEMI_VNET_RSS_ENTRIES;
+}
+
+/*
+ * Of the control queue and what it is for, what can be used: several pairs only if one can be taken
+ * back while others run.
+ */
+static u64 demi_vnet_usable(struct demi_vnet *vn, u64 f)
+{
+	if (!demi_vnet_has(f, VIRTIO_NET_F_CTRL_VQ))
+		return f & ~DEMI_VNET_OWN;
+	if (!demi_vnet_has(f, VIRTIO_F_RING_RESET) || !demi_vnet_has(f, VIRTIO_NET_F_MQ) ||
+	    demi_vnet_offered_pairs(vn) < 2)
+		f &= ~(BIT_ULL(VIRTIO_NET_F_MQ) | BIT_ULL(VIRTIO_NET_F_RSS) |
+		       BIT_ULL(VIRTIO_F_RING_RESET));
+	if (demi_vnet_has(f, VIRTIO_NET_F_RSS) && !demi_vnet_rss_fits(vn))
+		f &= ~BIT_ULL(VIRTIO_NET_F_RSS);
+	return f;
+}
+
 static int demi_vnet_find_features(struct demi_vnet *vn)
 {
 	u64 offered = vp_modern_get_features(&vn->mdev);
@@ -74,7 +110,8 @@ static int demi_vnet_find_features(struct demi_vnet *vn)
 			"offers no VIRTIO_F_ACCESS_PLATFORM: it would go around the IOMMU\n");
 		return -EOPNOTSUPP;
 	}
-	vn->features = offered & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN | DEMI_VNET_ASKED);
+	vn->features = demi_vnet_usable(vn, offered & (DEMI_VNET_NEEDED | DEMI_VNET_KNOWN |
+						       DEMI_VNET_ASKED | DEMI_VNET_OWN));
 	return 0;
 }
 
@@ -87,23 +124,42 @@ static u32 demi_vnet_mtu(struct demi_vnet *vn)
 	return vp_ioread16((const __le16 __iomem *)&config->mtu);
 }
 
+static int demi_vnet_find_ring(struct demi_vnet *vn, u16 index)
+{
+	u16 entries = vp_modern_get_queue_size(&vn->mdev, index);
+	u16 *most = &vn->entries[index % DEMI_VNET_RINGS];
+
+	if (entries < DEMI_RING_ENTRIES_MIN)
+		return -EOPNOTSUPP;
+	/* 2.6: of a split ring a power of two */
+	entries = min_t(u32, rounddown_pow_of_two(entries), DEMI_RING_ENTRIES_MAX);
+	if (!*most || entries < *most)
+		*most = entries;
+	return demi_vnet_find_doorbell(vn, index);
+}
+
+/* Of each pair, once the features say which there are: 5.1.2. As many as there are vectors for. */
 static int demi_vnet_find_rings(struct demi_vnet *vn)
 {
-	int i, err;
+	int vectors = pci_msix_vec_count(vn->pdev);
+	u32 pairs = 1, i;
+	int err;
 
-	if (!vn->pdev->msix_cap || vp_modern_get_num_queues(&vn->mdev) < DEMI_VNET_RINGS)
+	if (vectors <= DEMI_VNET_VECTOR_PAIR(0))
 		return -EOPNOTSUPP;
-	for (i = 0; i < DEMI_VNET_RINGS; i++) {
-		u16 entries = vp_modern_get_queue_size(&vn->mdev, i);
-
-		if (entries < DEMI_RING_ENTRIES_MIN)
-			return -EOPNOTSUPP;
-		/* 2.6: of a split ring a power of two */
-		vn->entries[i] = min_t(u32, rounddown_pow_of_two(entries), DEMI_RING_ENTRIES_MAX);
-		err = demi_vnet_find_doorbell(vn, i);
+	if (demi_vnet_has(vn->features, VIRTIO_NET_F_MQ))
+		pairs = demi_vnet_offered_pairs(vn);
+	vn->ctl.index = pairs * DEMI_VNET_RINGS;
+	vn->npairs = min3(pairs, (u32)vectors - DEMI_VNET_VECTOR_PAIR(0), DEMI_VNET_PAIRS_MAX);
+	if (vp_modern_get_num_queues(&vn->mdev) < vn->npairs * DEMI_VNET_RINGS)
+		return -EOPNOTSUPP;
+	for (i = 0; i < vn->npairs * DEMI_VNET_RINGS; i++) {
+		err = demi_vnet_find_ring(vn, i);
 		if (err)
 			return err;
 	}
+	for (i = 0; i < vn->npairs; i++)
+		vn->pairs[i] = (struct demi_vnet_pair){ .vn = vn, .index = i };
 	return 0;
 }
 
@@ -118,7 +174,15 @@ static int demi_vnet_examine(struct demi_vnet *vn)
 	if (!err)
 		err = demi_vnet_find_features(vn);
 	if (!err)
+		err = demi_vnet_negotiate(vn, vn->features);
+	if (!err)
 		err = demi_vnet_find_rings(vn);
+	if (!err)
+		err = demi_vnet_ctl_alloc(vn);
+	if (demi_vnet_reset(vn) && !err) {
+		demi_vnet_ctl_free(vn);
+		err = -EIO;
+	}
 	return err;
 }
 
@@ -158,7 +222,7 @@ static void demi_vnet_describe(struct demi_vnet *vn)
 	vn->dev.owner = THIS_MODULE;
 	vn->dev.kind = DEMI_DEVICE_VIRTIO_NET;
 	vn->dev.flags = DEMI_DEVICE_F_DEDICATED | DEMI_DEVICE_F_IOMMU;
-	vn->dev.queues_max = 1;
+	vn->dev.queues_max = vn->npairs;
 	vn->dev.mtu_bytes = demi_vnet_mtu(vn);
 	vn->dev.offloads = demi_vnet_offloads(demi_vnet_choose(vn, U64_MAX));
 	/* what it does not know it does not offer */
@@ -170,7 +234,7 @@ static void demi_vnet_describe(struct demi_vnet *vn)
 static int demi_vnet_setup(struct demi_vnet *vn)
 {
 	struct pci_dev *pdev = vn->pdev;
-	int err;
+	int err, vectors;
 
 	err = vp_modern_probe(&vn->mdev);
 	if (err)
@@ -180,8 +244,9 @@ static int demi_vnet_setup(struct demi_vnet *vn)
 		goto err_modern;
 	err = demi_iommu_claim(&vn->iommu, &pdev->dev);
 	if (err)
-		goto err_modern;
-	err = pci_alloc_irq_vectors(pdev, DEMI_VNET_VECTORS, DEMI_VNET_VECTORS, PCI_IRQ_MSIX);
+		goto err_ctl;
+	vectors = DEMI_VNET_VECTOR_PAIR(vn->npairs);
+	err = pci_alloc_irq_vectors(pdev, vectors, vectors, PCI_IRQ_MSIX);
 	if (err < 0)
 		goto err_iommu;
 	demi_vnet_describe(vn);
@@ -194,6 +259,8 @@ err_vectors:
 	pci_free_irq_vectors(pdev);
 err_iommu:
 	demi_iommu_disclaim(&vn->iommu);
+err_ctl:
+	demi_vnet_ctl_free(vn);
 err_modern:
 	vp_modern_remove(&vn->mdev);
 	return err;
@@ -240,6 +307,7 @@ static void demi_vnet_remove(struct pci_dev *pdev)
 		pci_reset_function_locked(pdev);
 	pci_free_irq_vectors(pdev);
 	demi_iommu_disclaim(&vn->iommu);
+	demi_vnet_ctl_free(vn);
 	vp_modern_remove(&vn->mdev);
 	pci_disable_device(pdev);
 	demi_device_put(&vn->dev);

@@ -120,7 +120,7 @@ TEST_F(isolation, receive_into_descriptors)
 	sleep(LOG_PAUSE_S);
 	memcpy(before, (void *)self->v.tx.desc, sizeof(before));
 	/* tx's descriptors: the first part after a ring that the device writes */
-	vt_post(&self->v.rx, 0, (16ull << 20) + self->v.q->tx.desc, VT_BUFFER, VRING_DESC_F_WRITE);
+	vt_post(&self->v.rx, 0, (18ull << 20) + self->v.q->tx.desc, VT_BUFFER, VRING_DESC_F_WRITE);
 	vt_kick(&self->v.rx);
 	ASSERT_EQ(6, send(self->peer, "frame.", 6, 0));
 	EXPECT_TRUE(settled(&self->v, &self->v.rx));

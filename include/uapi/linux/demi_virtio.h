@@ -17,9 +17,17 @@
  *	| doorbells: pages of the device       |
  *	+--------------------------------------+ mmap_bytes
  *
+ * A function may have several pairs (queues_max of DEMI_DEVICE_INFO): each DEMI_QUEUE_CREATE hands
+ * out one, with a file, doorbells and an interrupt of its own; index of rx / 2 is its number. What
+ * arrives is spread over those there are. The features are those of the first one: a further one
+ * is refused with EOPNOTSUPP unless the same follow from what its caller names. While RING_PACKED
+ * is in force there is one pair; else EDQUOT. EIO: the device did not take it, or needs a reset;
+ * when all its queues have ended, the next one starts it again.
+ *
  * Addresses in descriptors are those that DEMI_REGION_REGISTER returned as iova. An address that
  * no region of the owner covers is refused by the IOMMU: the device stops (DEMI_VIRTIO_BROKEN in
- * status), the fault is in the kernel's log, and a queue that is made anew starts it again.
+ * status), the fault is in the kernel's log, and the queue that is made when all have ended starts
+ * it again.
  *
  * DEMI_QUEUE_CREATE: rx_entries and tx_entries are the wish for the rings' sizes, of which the
  * device's own sizes are the limit; rx_fill_entries is as rx_entries, tx_done_entries as
