@@ -458,7 +458,8 @@ int demi_cmd_queue_kick(struct demi_cmd *cmd)
 
 	if (arg->flags || arg->__reserved)
 		return -EINVAL;
-	if (!q->tx.desc)
+	/* what a kick means to a queue of a device's own rings is its driver's to say */
+	if (!q->tx.desc && !q->ndoors)
 		return -EOPNOTSUPP;
 	mutex_lock(&q->tx_lock);
 	err = q->dead ? -ENODEV : q->ops->kick(q, &sent);

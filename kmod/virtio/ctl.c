@@ -189,7 +189,8 @@ static void demi_vnet_ctl_put_packed(struct demi_vnet_ctl *c, u32 len)
 static bool demi_vnet_ctl_answered_packed(const struct demi_vnet_ctl *c)
 {
 	const struct vring_packed_desc *desc = c->mem + DEMI_VNET_CTL_WRITTEN;
-	u16 sent = c->sent - 1, both = BIT(VRING_PACKED_DESC_F_AVAIL) | BIT(VRING_PACKED_DESC_F_USED);
+	const u16 both = BIT(VRING_PACKED_DESC_F_AVAIL) | BIT(VRING_PACKED_DESC_F_USED);
+	u16 sent = c->sent - 1;
 	u16 flags = le16_to_cpu(READ_ONCE(desc[demi_vnet_ctl_slot(sent)].flags)) & both;
 
 	return flags == (demi_vnet_ctl_wrap(sent) ? both : 0);
@@ -254,13 +255,13 @@ int demi_vnet_ctl_filter(struct demi_vnet *vn)
 	return err;
 }
 
-/* As many transmit: up to the last that has a queue. */
+/* As many are in use: up to the last that receives. */
 static u32 demi_vnet_ctl_active(const struct demi_vnet *vn)
 {
 	u32 i, n = 1;
 
 	for (i = 0; i < vn->npairs; i++)
-		if (vn->pairs[i].q)
+		if (vn->pairs[i].receives)
 			n = i + 1;
 	return n;
 }
@@ -277,7 +278,7 @@ static u8 *demi_vnet_ctl_put_table(const struct demi_vnet *vn, u8 *to)
 {
 	u32 i, entry = 0, pair = 0;
 
-	for (i = 0; i < DEMI_VNET_PAIRS_MAX && !vn->pairs[pair].q; i++)
+	for (i = 0; i < DEMI_VNET_PAIRS_MAX && !vn->pairs[pair].receives; i++)
 		pair = (pair + 1) % vn->npairs;
 	to = demi_vnet_ctl_put16(to, DEMI_VNET_RSS_ENTRIES - 1);
 	to = demi_vnet_ctl_put16(to, pair);
@@ -285,7 +286,7 @@ static u8 *demi_vnet_ctl_put_table(const struct demi_vnet *vn, u8 *to)
 		to = demi_vnet_ctl_put16(to, pair);
 		do
 			pair = (pair + 1) % vn->npairs;
-		while (!vn->pairs[pair].q);
+		while (!vn->pairs[pair].receives);
 	}
 	return to;
 }

@@ -134,10 +134,17 @@ static int demi_vnet_queue_size(struct demi_device *dev, const struct demi_queue
 	return 0;
 }
 
-/* Nobody can kick it: it has no software ring. */
+/* It has no software ring: what its owner tells is that there are buffers. */
 static int demi_vnet_kick(struct demi_queue *q, u32 *sent)
 {
-	return -EOPNOTSUPP;
+	struct demi_vnet_pair *pair = q->priv;
+	int err = -ENODEV;
+
+	mutex_lock(&pair->vn->lock);
+	if (pair->q == q)
+		err = demi_vnet_receive(pair);
+	mutex_unlock(&pair->vn->lock);
+	return err;
 }
 
 static void demi_vnet_quiesce(struct demi_queue *q)

@@ -74,6 +74,7 @@ struct demi_vnet;
 struct demi_vnet_pair {
 	struct demi_vnet *vn;
 	struct demi_queue *q;			/* whose it is, else NULL; written under lock */
+	bool receives;				/* its buffers are there; lock */
 	u16 index;
 	atomic_t events;			/* interrupts */
 };
@@ -136,6 +137,9 @@ int demi_vnet_start_pair(struct demi_vnet_pair *pair, struct demi_queue *q,
  */
 void demi_vnet_stop_pair(struct demi_vnet_pair *pair);
 
+/* What arrives may come to the pair from now on: there are buffers. -EIO, as start_pair. */
+int demi_vnet_receive(struct demi_vnet_pair *pair);
+
 /* How many pairs have a queue. */
 u32 demi_vnet_pairs_used(const struct demi_vnet *vn);
 
@@ -166,7 +170,7 @@ int demi_vnet_reset_ring(struct demi_vnet *vn, u16 index);
 int demi_vnet_ctl_alloc(struct demi_vnet *vn);
 void demi_vnet_ctl_free(struct demi_vnet *vn);
 
-/* Its memory for the device, empty, and the virtqueue; before DRIVER_OK. Nothing if there is none. */
+/* Its memory for the device, empty, and the virtqueue; before DRIVER_OK. Nothing without one. */
 int demi_vnet_ctl_start(struct demi_vnet *vn);
 
 /* The device cannot reach it any more. */
@@ -175,7 +179,7 @@ void demi_vnet_ctl_unmap(struct demi_vnet *vn);
 /* 5.1.6.5.1: not what is others', but all groups'. -EIO: no answer, or refused. */
 int demi_vnet_ctl_filter(struct demi_vnet *vn);
 
-/* 5.1.6.5.5: what it receives goes to the pairs that have a queue. -EIO. */
+/* 5.1.6.5.5: what it receives goes to the pairs whose owner has said so. -EIO. */
 int demi_vnet_ctl_spread(struct demi_vnet *vn);
 
 #endif

@@ -243,8 +243,6 @@ static int demi_vnet_add(struct demi_vnet_pair *pair, const struct demi_vnet_lay
 
 	if (!vn->broken && !demi_vnet_needs_reset(vn))
 		err = demi_vnet_set_rings(pair, l);
-	if (!err)
-		err = demi_vnet_ctl_spread(vn);
 	if (err)
 		demi_vnet_reset_rings(pair);
 	return err;
@@ -282,7 +280,53 @@ err_unmap:
 	return err;
 }
 
+/*
+ * Not before there are buffers. QEMU's RSS (7.2) over a tap keeps a frame for a pair that has none,
+ * and all that is behind it in the tap's queue, until the owner of *another* pair, the one of that
+ * queue's number, rings its doorbell; whose ring is full, so he does not.
+ */
+int demi_vnet_receive(struct demi_vnet_pair *pair)
+{
+	struct demi_vnet *vn = pair->vn;
+	int err;
+
+	lockdep_assert_held(&vn->lock);
+	if (pair->receives || !demi_vnet_has(vn->running, VIRTIO_NET_F_MQ) ||
+	    demi_vnet_has(vn->running, VIRTIO_F_RING_PACKED))
+		return 0;
+	if (vn->broken || demi_vnet_needs_reset(vn))
+		return -EIO;
+	pair->receives = true;
+	err = demi_vnet_ctl_spread(vn);
+	if (err)
+		pair->receives = false;
+	return err;
+}
+
 /* ---- end ----------------------------------------------------------------------------------- */
+
+/* Without @pair: somebody has to receive, though he has not said that he can. */
+static void demi_vnet_spread_without(struct demi_vnet_pair *pair)
+{
+	struct demi_vnet *vn = pair->vn;
+	struct demi_vnet_pair *heir = NULL;
+	u32 i;
+
+	if (!pair->receives)
+		return;
+	pair->receives = false;
+	for (i = 0; i < vn->npairs; i++) {
+		if (vn->pairs[i].receives)
+			break;
+		if (vn->pairs[i].q && !heir)
+			heir = &vn->pairs[i];
+	}
+	if (i == vn->npairs)
+		heir->receives = true;
+	/* whatever it answers: what is still meant for this pair is lost */
+	if (!vn->broken)
+		demi_vnet_ctl_spread(vn);
+}
 
 void demi_vnet_stop_pair(struct demi_vnet_pair *pair)
 {
@@ -293,10 +337,9 @@ void demi_vnet_stop_pair(struct demi_vnet_pair *pair)
 	WRITE_ONCE(pair->q, NULL);
 	if (!demi_vnet_pairs_used(vn)) {
 		demi_vnet_power_off(vn);
+		pair->receives = false;
 	} else {
-		/* whatever it answers: what is still meant for this pair is lost */
-		if (!vn->broken)
-			demi_vnet_ctl_spread(vn);
+		demi_vnet_spread_without(pair);
 		demi_vnet_reset_rings(pair);
 		synchronize_irq(demi_vnet_irq_of_config(vn));
 	}

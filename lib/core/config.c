@@ -124,6 +124,9 @@ static const struct option options[] = {
 	{ "demi", "dpdk_tx_ring", OPTION_U32, AT(dpdk_tx_ring), 0, 32768, "0", NULL,
 	  "entries of the transmit ring, 0: the device's choice" },
 
+	{ "demi", "virtio_pairs", OPTION_U32, AT(virtio_pairs), 1, 16, "16", NULL,
+	  "contexts that may share a function of virtio-net, at most" },
+
 	/* Demikernel's name of dpdk_args, in YAML only. */
 	{ DPDK, "eal_init", OPTION_ARGS, AT(dpdk_args), 0, ROOM(dpdk_args), NULL, NULL, "the arguments of DPDK's EAL" },
 	{ "demi", "inet_addr", OPTION_TEXT, AT(inet_addr), 0, ROOM(inet_addr), NULL, NULL,

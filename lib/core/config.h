@@ -52,6 +52,7 @@ struct demi_config {
 	uint32_t dpdk_rx_ring, dpdk_tx_ring; /* DEMI_DPDK_RX_RING, DEMI_DPDK_TX_RING: 0: the device's choice */
 	/* devices of layer 2: lib/ether */
 	char inet_addr[256]; /* DEMI_INET_ADDR: addresses with prefix lengths, auto */
+	uint32_t virtio_pairs; /* DEMI_VIRTIO_PAIRS */
 	char inet_gateway[256]; /* DEMI_INET_GATEWAY */
 	uint32_t inet_mtu; /* DEMI_INET_MTU: 0: the device's */
 	enum demi_inet_dad inet_dad; /* DEMI_INET_DAD */

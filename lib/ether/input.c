@@ -6,6 +6,7 @@
 #include "ether/dev.h"
 
 #include "inet/cksum.h"
+#include "pktdev/ports.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
@@ -61,6 +62,8 @@ static bool udp_input(struct demi_ether *e, struct demi_ether_in *in)
 	memcpy(&port, in->p->data + in->off + 2, sizeof(port));
 	if (demi_ether_port_open(e, IPPROTO_UDP, &in->dst, port))
 		return true;
+	if (demi_pktdev_port_elsewhere(e->low, IPPROTO_UDP, port)) /* which has got it, too: it came in fragments */
+		return not_for_us(e);
 	if (demi_ip_is4(&in->dst))
 		demi_ether_icmp_error(e, in, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
 	else
@@ -68,13 +71,26 @@ static bool udp_input(struct demi_ether *e, struct demi_ether_in *in)
 	return false;
 }
 
+/* RFC 1122 4.2.3.10. Of another context's port only what came in fragments comes here: it has got it, too. */
+static bool tcp_input(struct demi_ether *e, const struct demi_ether_in *in)
+{
+	uint16_t port;
+
+	if (in->mcast)
+		return not_for_us(e);
+	if (in->off + 4 > in->p->len)
+		return true;
+	memcpy(&port, in->p->data + in->off + 2, sizeof(port));
+	return !demi_pktdev_port_elsewhere(e->low, IPPROTO_TCP, port) || not_for_us(e);
+}
+
 static bool transport4(struct demi_ether *e, struct demi_ether_in *in)
 {
 	switch (in->proto) {
 	case IPPROTO_UDP:
 		return udp_input(e, in);
-	case IPPROTO_TCP: /* RFC 1122 4.2.3.10 */
-		return !in->mcast || not_for_us(e);
+	case IPPROTO_TCP:
+		return tcp_input(e, in);
 	case IPPROTO_ICMP:
 		return demi_ether_icmp4_input(e, in);
 	case IPPROTO_IGMP:
@@ -163,7 +179,7 @@ static bool transport6(struct demi_ether *e, struct demi_ether_in *in, uint32_t 
 	case IPPROTO_UDP:
 		return udp_input(e, in);
 	case IPPROTO_TCP:
-		return !in->mcast || not_for_us(e);
+		return tcp_input(e, in);
 	case IPPROTO_ICMPV6:
 		return demi_ether_icmp6_input(e, in);
 	default: /* no next header, or one that nobody has */

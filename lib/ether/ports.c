@@ -2,6 +2,8 @@
 /* Local ports: who has which, as bind(2) has it; ephemeral ones by RFC 6056. All are this context's own. */
 #include "ether/dev.h"
 
+#include "pktdev/ports.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +66,7 @@ static bool taken(const struct demi_ether *e, const struct demi_ether_port *p)
 		if (overlap(o, p))
 			return true;
 	}
-	return false;
+	return demi_pktdev_port_elsewhere(e->low, p->p.proto, p->p.port);
 }
 
 static void set_bit(uint64_t *map, uint32_t i, bool on)
@@ -136,6 +138,9 @@ int demi_ether_port_reserve(struct demi_pktdev *d, struct demi_pktdev_port *arg)
 		err = choose(e, p);
 	else if (!err && taken(e, p))
 		err = -EADDRINUSE;
+	/* another context may just have taken the one that was chosen */
+	while (!err && demi_pktdev_port_take(e->low, p->p.proto, p->p.port))
+		err = arg->port ? -EADDRINUSE : choose(e, p);
 	if (err) {
 		free(p);
 		return err;
@@ -224,6 +229,8 @@ void demi_ether_port_release(struct demi_pktdev *d, uint32_t handle)
 	p->flows = 0;
 	open_bits(e, p);
 	set_bit(numbers(e, p), ntohs(p->p.port), have_number(e, p));
+	if (!have_number(e, p))
+		demi_pktdev_port_leave(e->low, p->p.proto, p->p.port);
 	free(p);
 }
 

@@ -43,8 +43,9 @@
 
 struct demi_ctx;
 struct demi_pktdev;
+struct demi_pktdev_ports;
 
-#define DEMI_PKTDEV_ABI 2
+#define DEMI_PKTDEV_ABI 3
 
 /* Bytes before a received packet that are the stack's; the device's own header (virtio_net_hdr) is not among them. */
 #define DEMI_PKT_HEADROOM 64
@@ -279,6 +280,8 @@ struct demi_pktdev {
 	int wake_fd; /* the device's; -1: it cannot wake, it must be polled */
 	uint32_t route_gen; /* changes when addresses or routes may have changed; the device may write it in rx() */
 	uint8_t mac[6]; /* L2 */
+	uint8_t ports_me; /* who this context is in */
+	struct demi_pktdev_ports *ports; /* L2: of a device that contexts of the process share; else NULL */
 	uint64_t deadline_ns; /* when run() is wanted, 0: never; any entry of the table may move it */
 };
 

@@ -135,6 +135,8 @@ FIXTURE_SETUP(offloads)
 	setenv("DEMI_INET_ADDR", MINE "/24,fd09::3/64", 1);
 	snprintf(pcap, sizeof(pcap), "/tmp/offloads.%d", getpid());
 	setenv("DEMI_PCAP", pcap, 1);
+	/* several pairs would have split rings */
+	setenv("DEMI_VIRTIO_PAIRS", "1", 1);
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &memlock));
 	ASSERT_EQ(0, vt_become_owner());
 }

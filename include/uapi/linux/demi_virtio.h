@@ -18,11 +18,13 @@
  *	+--------------------------------------+ mmap_bytes
  *
  * A function may have several pairs (queues_max of DEMI_DEVICE_INFO): each DEMI_QUEUE_CREATE hands
- * out one, with a file, doorbells and an interrupt of its own; index of rx / 2 is its number. What
- * arrives is spread over those there are. The features are those of the first one: a further one
- * is refused with EOPNOTSUPP unless the same follow from what its caller names. While RING_PACKED
- * is in force there is one pair; else EDQUOT. EIO: the device did not take it, or needs a reset;
- * when all its queues have ended, the next one starts it again.
+ * out one, with a file, doorbells and an interrupt of its own; index of rx / 2 is its number. When
+ * its user has put buffers into rx it says so, once, by DEMI_QUEUE_KICK, whose sent is 0: what
+ * arrives is spread over the pairs of which that was said; while it was of none, the first one
+ * receives. A function without several pairs wants no such word. The features are those of the
+ * first queue: a further one is refused with EOPNOTSUPP unless the same follow from what its caller
+ * names. While RING_PACKED is in force there is one pair; else EDQUOT. EIO: the device did not take
+ * it, or needs a reset; when all its queues have ended, the next one starts it again.
  *
  * Addresses in descriptors are those that DEMI_REGION_REGISTER returned as iova. An address that
  * no region of the owner covers is refused by the IOMMU: the device stops (DEMI_VIRTIO_BROKEN in

@@ -90,6 +90,14 @@ static void release(struct demi_virtio_dev *vd)
 	(void)demi_kdev_call(vd->mem->fd, DEMI_DEVICE_BIND, &bind);
 }
 
+/* The buffers are there: from now on frames come to this pair, too. */
+static int receive(struct demi_virtio_dev *vd)
+{
+	struct demi_queue_kick arg = { .size = sizeof(arg) };
+
+	return demi_kdev_call(vd->fd, DEMI_QUEUE_KICK, &arg);
+}
+
 static void queue_close(struct demi_virtio_dev *vd)
 {
 	struct demi_queue_shutdown arg = { .size = sizeof(arg) };
@@ -105,6 +113,7 @@ static void virtio_destroy(struct demi_pktdev *d)
 	struct demi_virtio_dev *vd = demi_virtio_dev(d);
 
 	queue_close(vd);
+	demi_virtio_share_leave(vd);
 	demi_virtio_rx_destroy(vd);
 	demi_virtio_tx_destroy(vd);
 	demi_ring_mem_put(vd->mem);
@@ -124,9 +133,14 @@ static struct demi_pktdev_ops virtio_ops = {
 	.destroy = virtio_destroy,
 };
 
+/* Of a function that has several pairs. */
+static struct demi_pktdev_ops shared_ops;
+
 static void fill_ops(void)
 {
 	demi_pktdev_ops_fill(&virtio_ops);
+	shared_ops = virtio_ops;
+	shared_ops.rx = demi_virtio_share_rx;
 }
 
 static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create *c)
@@ -155,7 +169,7 @@ static int queue_map(struct demi_virtio_dev *vd, const struct demi_queue_create 
 	return ret;
 }
 
-static int queue_open(struct demi_virtio_dev *vd)
+static int queue_open(struct demi_virtio_dev *vd, uint64_t features)
 {
 	struct demi_queue_create c = { .size = sizeof(c),
 				       .device_id = vd->device_id,
@@ -164,7 +178,7 @@ static int queue_open(struct demi_virtio_dev *vd)
 				       .rx_entries = ENTRIES,
 				       .tx_entries = ENTRIES,
 				       .tx_done_entries = ENTRIES,
-				       .features = FEATURES };
+				       .features = features };
 	struct demi_device_bind bind = { .size = sizeof(bind), .device_id = vd->device_id };
 	int ret = demi_kdev_call(vd->mem->fd, DEMI_DEVICE_BIND, &bind);
 
@@ -181,8 +195,25 @@ static int queue_open(struct demi_virtio_dev *vd)
 	return ret;
 }
 
-/* The first function that this process may have and that is free. */
-static int device_open(struct demi_virtio_dev *vd)
+/* Packed rings are those of one pair: the kernel cannot change the number of pairs then. */
+static int pair_open(struct demi_virtio_dev *vd, uint32_t pairs, struct demi_ctx *ctx)
+{
+	uint32_t wanted = demi_config.virtio_pairs;
+	int err;
+
+	if (pairs < 2)
+		return queue_open(vd, FEATURES);
+	err = demi_virtio_share_join(vd, ctx, wanted < pairs ? wanted : pairs);
+	if (err)
+		return err;
+	err = queue_open(vd, wanted < 2 ? FEATURES : FEATURES & ~BIT(VIRTIO_F_RING_PACKED));
+	if (err)
+		demi_virtio_share_leave(vd);
+	return err;
+}
+
+/* The first function that this process may have and that has a pair free. */
+static int device_open(struct demi_virtio_dev *vd, struct demi_ctx *ctx)
 {
 	struct demi_device_info info;
 	uint32_t *ids, n, i;
@@ -194,7 +225,7 @@ static int device_open(struct demi_virtio_dev *vd)
 		if (demi_kdev_device_info(vd->mem->fd, ids[i], &info) || info.kind != DEMI_DEVICE_VIRTIO_NET)
 			continue;
 		vd->device_id = ids[i];
-		err = queue_open(vd);
+		err = pair_open(vd, info.queues_max, ctx);
 		if (err)
 			demi_log(DEMI_LOG_INFO, "virtio: %.*s: %s", DEMI_NAME_MAX, info.name, strerror(-err));
 	}
@@ -216,7 +247,9 @@ static void set_head(struct demi_virtio_dev *vd, struct demi_ctx *ctx)
 	vd->tx_bytes_max = wide ? DEMI_VIRTIO_HDR_BYTES + DEMI_ETHER_HLEN + UINT16_MAX : DEMI_VIRTIO_SLOT_BYTES;
 	if (vd->merges && wide)
 		most = UINT16_MAX;
-	vd->dev = (struct demi_pktdev){ .ops = &virtio_ops,
+	vd->dev = (struct demi_pktdev){ .ops = vd->share ? &shared_ops : &virtio_ops,
+					.ports = vd->dev.ports,
+					.ports_me = vd->dev.ports_me,
 					.ctx = ctx,
 					.mtu_bytes = mtu < most ? mtu : most,
 					.gso_max_segs = GSO_SEGS,
@@ -250,7 +283,7 @@ int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out)
 	ret = demi_ring_mem_get(&vd->mem);
 	if (ret)
 		goto err_free;
-	ret = device_open(vd);
+	ret = device_open(vd, ctx);
 	if (ret)
 		goto err_mem;
 	set_head(vd, ctx);
@@ -260,15 +293,25 @@ int demi_virtio_open(struct demi_ctx *ctx, struct demi_pktdev **out)
 	ret = demi_virtio_rx_init(vd);
 	if (ret)
 		goto err_tx;
+	ret = vd->share ? receive(vd) : 0;
+	if (ret)
+		goto err_rx;
 	*out = &vd->dev;
 	return 0;
 
+err_rx:
+	queue_close(vd);
+	demi_virtio_rx_destroy(vd);
+	demi_virtio_tx_destroy(vd);
+	goto err_share;
 err_tx:
 	queue_close(vd);
 	demi_virtio_tx_destroy(vd);
-	goto err_mem;
+	goto err_share;
 err_queue:
 	queue_close(vd);
+err_share:
+	demi_virtio_share_leave(vd);
 err_mem:
 	demi_ring_mem_put(vd->mem);
 err_free:

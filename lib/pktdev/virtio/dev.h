@@ -3,7 +3,8 @@
 #define DEMI_PKTDEV_VIRTIO_DEV_H
 
 /*
- * A virtio-net function's own rings, which demi_virtio.ko has mapped: one pair per context. An L2 device. The function
+ * A virtio-net function's own rings, which demi_virtio.ko has mapped: one pair per context, of a function that may
+ * have several (share.h). An L2 device. The function
  * reads and writes registered memory at the addresses that it has in this process, and nothing else: the IOMMU sees to
  * that.
  *
@@ -24,6 +25,7 @@
 #include "pktdev/pktdev.h"
 #include "pktdev/ring/mem.h"
 #include "pktdev/virtio/ring.h"
+#include "pktdev/virtio/share.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -36,6 +38,8 @@
 #define DEMI_VIRTIO_SLOT_BYTES 2048
 
 #define DEMI_VIRTIO_NONE UINT16_MAX
+
+struct demi_virtio_parcel;
 
 /* A packet under way, by the first descriptor of its chain. */
 struct demi_virtio_sent {
@@ -68,6 +72,9 @@ struct demi_virtio_dev {
 	uint16_t *chain; /* by descriptor: the next of its chain, or of the free ones */
 	uint16_t free_head, free_count;
 	uint16_t gone_at; /* the descriptor up to which packets were reported after the end */
+
+	struct demi_virtio_share *share; /* NULL: nobody else can have a pair */
+	struct demi_virtio_parcel *mail; /* taken from the inbox, oldest first */
 
 	struct demi_pktdev_stats stats;
 };

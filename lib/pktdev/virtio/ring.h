@@ -43,6 +43,12 @@ static inline bool demi_vring_publish(struct demi_vring *r)
 	return r->packed ? demi_packed_publish(r) : demi_split_publish(r);
 }
 
+/* Right after publish: had the device used all before it, up to where @next was? Packed rings never say so. */
+static inline bool demi_vring_is_used_up(const struct demi_vring *r, uint16_t next)
+{
+	return !r->packed && __atomic_load_n(&r->used->idx, __ATOMIC_RELAXED) == next;
+}
+
 static inline void demi_vring_kick(const struct demi_vring *r)
 {
 	__atomic_store_n(r->doorbell, r->index, __ATOMIC_RELEASE);

@@ -37,8 +37,13 @@ static inline __attribute__((always_inline)) void post(struct demi_virtio_dev *v
 
 static void publish(struct demi_virtio_dev *vd)
 {
-	if (demi_vring_publish(&vd->rx))
-		demi_vring_kick(&vd->rx);
+	uint16_t old = (uint16_t)(vd->rx.next - vd->rx.added);
+
+	if (!demi_vring_publish(&vd->rx))
+		return;
+	demi_vring_kick(&vd->rx);
+	if (vd->share && demi_vring_is_used_up(&vd->rx, old))
+		demi_virtio_share_ring(vd);
 }
 
 /*
