@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uses: libdemi.a  no-asan */
+/* uses: libdemi.a, alone: its processes poll, two at a time */
 /*
  * The DPDK device by itself: frames of every size and shape come back as they were sent, what was received is sent in
  * place, each packet is done once. Over memif both ends poll; over vhost and virtio-user they sleep and are woken, and
