@@ -186,7 +186,7 @@ static inline __attribute__((always_inline)) void poll_device(struct demi_inet_b
 	} while (++p != end);
 	if (demi_unlikely(ib->dev_route_gen != in->dev->route_gen))
 		routes_changed(ib);
-	if (in->flying && demi_unlikely(in->flying >= REAP_AT || (in->awaited | in->draining)))
+	if (demi_unlikely(in->flying >= REAP_AT || (in->awaited | in->draining)))
 		take_back(ib);
 }
 

@@ -7,6 +7,24 @@
 
 #define HDRS DEMI_FAST_HDRS
 
+/* ---- in ---- */
+
+__attribute__((noinline)) bool demi_inet_fast_header(struct demi_inet_hint *h, const uint8_t *d)
+{
+	uint64_t first = demi_load64(d), sum;
+
+	if ((first & DEMI_FAST_MASK) != DEMI_FAST_PLAIN || !h->s || h->s->proto != d[9])
+		return false;
+	sum = demi_cksum_wrap(demi_cksum_wrap(first, demi_load64(d + 8)), demi_load32(d + 16));
+	if (!demi_cksum_wrapped_ok(sum))
+		return false;
+	h->first = first;
+	h->second = demi_load32(d + 8);
+	return true;
+}
+
+/* ---- out ---- */
+
 /* Headers and metadata as @u pushed them last; they stay in @tx for the next time. */
 static __attribute__((noinline)) void prepare(struct demi_inet_tx *tx, struct demi_udp *u)
 {

@@ -40,6 +40,7 @@ int demi_inet_init(struct demi_inet *in, struct demi_ctx *ctx, struct demi_pktde
 	in->tx = no_tx;
 	in->zc_min_bytes = zc_min(dev);
 	in->route_gen = 1;
+	in->last_hint = in->hints;
 	memcpy(in->id_key, secrets->id_key, sizeof(in->id_key));
 	memcpy(in->ids, secrets->ids, sizeof(in->ids));
 	demi_inet_link_init(&in->socks);

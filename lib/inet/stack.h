@@ -52,11 +52,13 @@ struct demi_inet_txlist {
 #define DEMI_INET_HINTS 64
 struct demi_inet_hint {
 	uint64_t addrs; /* source and destination, as in the header */
+	uint64_t first; /* the header's first 8 bytes, and then 4, of a packet that came the short way; or 0 */
+	uint32_t second;
 	uint32_t ports;
-	uint32_t proto;
 	struct demi_inet_sock *s; /* NULL: nothing */
-	uint64_t unused; /* a power of two is found faster */
 };
+
+_Static_assert(sizeof(struct demi_inet_hint) == 32, "a power of two is found faster");
 
 struct demi_inet {
 	struct demi_ctx *ctx;
@@ -83,6 +85,7 @@ struct demi_inet {
 	bool kick; /* it has taken something since the last kick() */
 	struct demi_demux udp;
 	struct demi_inet_hint hints[DEMI_INET_HINTS];
+	struct demi_inet_hint *last_hint; /* the last one that was good */
 	struct demi_tcp_stack *tcp;
 	uint32_t nrecycle;
 	void *recycle[DEMI_INET_BURST]; /* received buffers that nobody needs */
@@ -167,7 +170,7 @@ static inline void demi_inet_hint_set(struct demi_inet *in, const struct demi_in
 	uint32_t ports = k->rport | (uint32_t)k->lport << 16;
 
 	if (demi_ip_is4(&k->local))
-		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ addrs, ports, r->proto, s, 0 };
+		*demi_inet_hint(in, addrs, ports) = (struct demi_inet_hint){ .addrs = addrs, .ports = ports, .s = s };
 }
 
 /* The time of this burst is needed. */

@@ -49,6 +49,7 @@ demi_tcp_fast_segment(struct demi_inet *in, const struct demi_pkt *p, uint32_t t
 	struct demi_ctx *ctx = in->ctx;
 	uint32_t len = total - hlen, word, seq, ack, nxt, tsval = 0;
 	uint64_t expected = demi_load64(&t->snd_nxt), numbers, rtt_ns;
+	struct demi_op *op = NULL; /* NULL: the pop is no operation */
 	uint8_t *d = p->data;
 	struct demi_inet_tx *solo;
 
@@ -62,7 +63,8 @@ demi_tcp_fast_segment(struct demi_inet *in, const struct demi_pkt *p, uint32_t t
 	/* all is acknowledged, or some of it */
 	if (demi_unlikely(numbers != expected && (numbers >> 32 != seq || ack - t->snd_una > nxt - t->snd_una)))
 		return false;
-	if (demi_unlikely((uint16_t)word != DEMI_TCP_FAST_FLAGS(ts) || len > t->rcv_adv - seq))
+	/* flags that have been good before, with the same window, are good */
+	if (demi_unlikely((word != t->wnd_word && (uint16_t)word != DEMI_TCP_FAST_FLAGS(ts)) || len > t->rcv_adv - seq))
 		return false;
 	if (ts) {
 		tsval = ntohl(demi_load32(d + 44));
@@ -73,8 +75,10 @@ demi_tcp_fast_segment(struct demi_inet *in, const struct demi_pkt *p, uint32_t t
 	if (demi_likely(ctx->await.now == &t->s.q)) {
 		if (demi_unlikely(len > ctx->await.max_bytes))
 			return false;
-	} else if (!t->ops.head || len > t->ops.head->priv.u64[0]) {
-		return false;
+	} else {
+		op = t->ops.head;
+		if (!op || len > op->priv.u64[0])
+			return false;
 	}
 	if (demi_likely(!(p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL)))) {
 		/* from the addresses on everything is in one piece */
@@ -111,10 +115,10 @@ demi_tcp_fast_segment(struct demi_inet *in, const struct demi_pkt *p, uint32_t t
 	t->rcv_nxt = seq + len;
 	if (demi_unlikely(len > t->rcv_mss))
 		t->rcv_mss = len;
-	if (demi_likely(ctx->await.now == &t->s.q))
+	if (demi_likely(!op))
 		demi_await_done(ctx, &t->s.q, d + hlen, len, 0);
 	else
-		demi_op_list_popped(ctx, &t->ops, t->ops.head, d + hlen, len, 0);
+		demi_op_list_popped(ctx, &t->ops, op, d + hlen, len, 0);
 	demi_tcp_ack_data(t);
 	return true;
 }
