@@ -43,10 +43,11 @@ static inline bool demi_vring_publish(struct demi_vring *r)
 	return r->packed ? demi_packed_publish(r) : demi_split_publish(r);
 }
 
-/* Right after publish: had the device used all before it, up to where @next was? Packed rings never say so. */
-static inline bool demi_vring_is_used_up(const struct demi_vring *r, uint16_t next)
+/* Right after publish: of what was there before it, up to where @next was, had the device less than @n left? */
+static inline bool demi_vring_was_short(const struct demi_vring *r, uint16_t next, int16_t n)
 {
-	return !r->packed && __atomic_load_n(&r->used->idx, __ATOMIC_RELAXED) == next;
+	/* negative: it has used some of what was published since */
+	return !r->packed && (int16_t)(next - __atomic_load_n(&r->used->idx, __ATOMIC_RELAXED)) < n;
 }
 
 static inline void demi_vring_kick(const struct demi_vring *r)

@@ -42,7 +42,8 @@ static void publish(struct demi_virtio_dev *vd)
 	if (!demi_vring_publish(&vd->rx))
 		return;
 	demi_vring_kick(&vd->rx);
-	if (vd->share && demi_vring_is_used_up(&vd->rx, old))
+	/* too little for a long packet is nothing, too */
+	if (vd->share && demi_vring_was_short(&vd->rx, old, DEMI_PKT_RX_SEGS_MAX))
 		demi_virtio_share_ring(vd);
 }
 
