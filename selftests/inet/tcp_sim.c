@@ -295,6 +295,7 @@ static void one(uint64_t seed)
 	uint32_t mtu = rnd_below(2) ? 1500 : 1280 + rnd_below(8000);
 	demi_qtoken_t accept, connect;
 	demi_qresult_t qr;
+	uint32_t loss;
 	uint64_t limit;
 
 	net_now = 1000000 * NET_MS;
@@ -331,6 +332,9 @@ static void one(uint64_t seed)
 	accept = start_accept(listener);
 	connect = node_connect(apps[1].qd, l.end[0], domain, 80);
 	limit = net_now + 4000ULL * 1000 * NET_MS;
+	loss = l.loss;
+	if (l.loss > 300) /* a listener gives up after six answers: such a run would come to nothing */
+		l.loss = 300;
 	while (!try_result(accept, &qr) && net_now < limit)
 		link_step(&l, net_now + 100 * NET_MS);
 	CHECK_EQ(qr.qr_opcode, DEMI_OPC_ACCEPT);
@@ -338,6 +342,7 @@ static void one(uint64_t seed)
 	while (!try_result(connect, &qr) && net_now < limit)
 		link_step(&l, net_now + 100 * NET_MS);
 	CHECK_EQ(qr.qr_opcode, DEMI_OPC_CONNECT);
+	l.loss = loss;
 	for (int i = 0; i < 2; i++) {
 		apps[i].total = !chatty && rnd_below(4) ? rnd_below(300000) : rnd_below(20000);
 		apps[i].rude = rnd_below(8) ? 0 : rnd_below(200);
