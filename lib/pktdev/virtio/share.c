@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MEMBERS 16
+#define INBOX_MAX 1024 /* buffers that wait in an inbox; what comes for one that does not poll is dropped then */
 
 /* Where a frame belongs: a member's number, or one of these. */
 enum { MINE = 0, ALL = UINT8_MAX };
@@ -19,7 +20,7 @@ enum { MINE = 0, ALL = UINT8_MAX };
 #define TYPE_ARP 0x0806
 #define TYPE_IP6 0x86dd
 
-/* A packet for another context, which frees it. With no segments: that its doorbell is to be rung. */
+/* A packet for another context, which frees it. */
 struct demi_virtio_parcel {
 	struct demi_virtio_parcel *next;
 	uint32_t n;
@@ -30,6 +31,8 @@ struct demi_virtio_parcel {
 struct member {
 	_Atomic(struct demi_ctx *) ctx; /* NULL: there is none */
 	_Atomic(struct demi_virtio_parcel *) inbox; /* newest first */
+	atomic_uint held; /* buffers in the inbox, and in the mail that was taken from it */
+	atomic_bool ring; /* another one wants this one's doorbell rung */
 } __attribute__((aligned(64)));
 
 struct demi_virtio_share {
@@ -44,13 +47,24 @@ struct demi_virtio_share {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct demi_virtio_share *all;
 
-static void free_parcels(struct demi_virtio_parcel *p)
+static struct member *member_of(const struct demi_virtio_dev *vd)
+{
+	return &vd->share->members[vd->dev.ports_me - 1];
+}
+
+static void free_packet(const struct demi_pkt *p, uint32_t segs)
+{
+	for (uint32_t i = 0; i < segs; i++)
+		demi_heap_free(p[i].data);
+}
+
+static void free_parcels(struct member *m, struct demi_virtio_parcel *p)
 {
 	while (p) {
 		struct demi_virtio_parcel *next = p->next;
 
-		for (uint32_t i = 0; i < p->n; i++)
-			demi_heap_free(p->pkts[i].data);
+		free_packet(p->pkts, p->n);
+		atomic_fetch_sub(&m->held, p->n);
 		free(p);
 		p = next;
 	}
@@ -92,7 +106,7 @@ int demi_virtio_share_join(struct demi_virtio_dev *vd, struct demi_ctx *ctx, uin
 	err = -EDQUOT;
 	if (i == MEMBERS || i == max)
 		goto out;
-	free_parcels(atomic_exchange(&s->members[i].inbox, NULL));
+	free_parcels(&s->members[i], atomic_exchange(&s->members[i].inbox, NULL));
 	atomic_store(&s->members[i].ctx, ctx);
 	atomic_fetch_add(&s->count, 1);
 	vd->share = s;
@@ -112,7 +126,7 @@ static void forget(struct demi_virtio_share *s)
 		at = &(*at)->next;
 	*at = s->next;
 	for (int i = 0; i < MEMBERS; i++)
-		free_parcels(atomic_load(&s->members[i].inbox));
+		free_parcels(&s->members[i], atomic_load(&s->members[i].inbox));
 	free(s);
 }
 
@@ -124,12 +138,12 @@ void demi_virtio_share_leave(struct demi_virtio_dev *vd)
 	if (!s)
 		return;
 	demi_virtio_share_ring(vd);
-	free_parcels(vd->mail);
+	free_parcels(member_of(vd), vd->mail);
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < 2 * 65536; i++)
 		if (atomic_load_explicit(&s->ports.who[i >> 16][i & 0xffff], memory_order_relaxed) == me)
 			atomic_store(&s->ports.who[i >> 16][i & 0xffff], 0);
-	atomic_store(&s->members[me - 1].ctx, NULL);
+	atomic_store(&member_of(vd)->ctx, NULL);
 	if (atomic_fetch_sub(&s->count, 1) == 1)
 		forget(s);
 	pthread_mutex_unlock(&lock);
@@ -210,16 +224,12 @@ static uint8_t whose(const struct demi_pktdev *d, const struct demi_pkt *p)
 
 /* ---- passing on ---- */
 
-static void put(struct demi_virtio_share *s, uint8_t who, struct demi_virtio_parcel *parcel)
+/* It finds something in its inbox, or that it is to ring. */
+static void wake(struct member *m)
 {
-	struct member *m = &s->members[who - 1];
 	struct demi_ctx *ctx;
 
-	parcel->next = atomic_load_explicit(&m->inbox, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&m->inbox, &parcel->next, parcel, memory_order_release,
-						      memory_order_relaxed))
-		;
-	/* pairs with begin_sleep(): the parcel is there, then is it asleep? */
+	/* pairs with begin_sleep(): it is there, then is the other asleep? */
 	demi_full_barrier();
 	/* one that ends meanwhile is woken in vain: core/ctx.h. Its successor looks before it sleeps. */
 	ctx = atomic_load(&m->ctx);
@@ -227,21 +237,38 @@ static void put(struct demi_virtio_share *s, uint8_t who, struct demi_virtio_par
 		demi_ctx_wake(ctx);
 }
 
+/* NULL: no memory, or too many wait already. */
+static struct demi_virtio_parcel *pack(struct member *m, const struct demi_pkt *p, uint32_t segs)
+{
+	struct demi_virtio_parcel *parcel = NULL;
+
+	if (atomic_fetch_add(&m->held, segs) + segs <= INBOX_MAX)
+		parcel = malloc(sizeof(*parcel) + segs * sizeof(*p));
+	if (!parcel) {
+		atomic_fetch_sub(&m->held, segs);
+		return NULL;
+	}
+	parcel->n = segs;
+	memcpy(parcel->pkts, p, segs * sizeof(*p));
+	return parcel;
+}
+
 /* The frame itself. */
 static void pass(struct demi_virtio_dev *vd, uint8_t who, const struct demi_pkt *p, uint32_t segs)
 {
-	struct demi_virtio_parcel *parcel = malloc(sizeof(*parcel) + segs * sizeof(*p));
+	struct member *m = &vd->share->members[who - 1];
+	struct demi_virtio_parcel *parcel = pack(m, p, segs);
 
 	if (!parcel) {
 		vd->stats.rx_dropped++;
-		for (uint32_t i = 0; i < segs; i++)
-			demi_heap_free(p[i].data);
+		free_packet(p, segs);
 		return;
 	}
-	parcel->n = segs;
-	if (segs)
-		memcpy(parcel->pkts, p, segs * sizeof(*p));
-	put(vd->share, who, parcel);
+	parcel->next = atomic_load_explicit(&m->inbox, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&m->inbox, &parcel->next, parcel, memory_order_release,
+						      memory_order_relaxed))
+		;
+	wake(m);
 }
 
 /* A copy of it, in one piece. */
@@ -273,9 +300,13 @@ static void pass_to_all(struct demi_virtio_dev *vd, const struct demi_pkt *p, ui
 
 void demi_virtio_share_ring(struct demi_virtio_dev *vd)
 {
-	for (uint8_t i = 0; i < MEMBERS; i++)
-		if (i + 1 != vd->dev.ports_me && atomic_load(&vd->share->members[i].ctx))
-			pass(vd, (uint8_t)(i + 1), NULL, 0);
+	for (struct member *m = vd->share->members; m < vd->share->members + MEMBERS; m++) {
+		if (m == member_of(vd) || !atomic_load(&m->ctx))
+			continue;
+		atomic_store_explicit(&m->ring, true,
+				      memory_order_release); /* the doorbell is after what was published */
+		wake(m);
+	}
 }
 
 /* What is left of @n entries when others' packets have gone. */
@@ -318,20 +349,30 @@ static void empty_inbox(struct demi_virtio_dev *vd, struct member *m)
 	}
 }
 
+/* Of one cache line, but for what was taken already. */
+static bool has_mail(const struct demi_virtio_dev *vd)
+{
+	const struct member *m = member_of(vd);
+
+	return vd->mail || atomic_load_explicit(&m->inbox, memory_order_relaxed) ||
+	       atomic_load_explicit(&m->ring, memory_order_relaxed);
+}
+
 static __attribute__((noinline)) uint32_t take_mail(struct demi_virtio_dev *vd, struct demi_pkt *pkts, uint32_t max)
 {
-	struct member *m = &vd->share->members[vd->dev.ports_me - 1];
+	struct member *m = member_of(vd);
 	uint32_t n = 0;
 
+	if (atomic_exchange_explicit(&m->ring, false, memory_order_acquire))
+		demi_vring_kick(&vd->rx);
 	if (!vd->mail)
 		empty_inbox(vd, m);
 	while (vd->mail && vd->mail->n <= max - n) {
 		struct demi_virtio_parcel *p = vd->mail;
 
-		if (!p->n)
-			demi_vring_kick(&vd->rx);
 		memcpy(pkts + n, p->pkts, p->n * sizeof(*pkts));
 		n += p->n;
+		atomic_fetch_sub(&m->held, p->n);
 		vd->mail = p->next;
 		free(p);
 	}
@@ -341,11 +382,10 @@ static __attribute__((noinline)) uint32_t take_mail(struct demi_virtio_dev *vd, 
 int demi_virtio_share_rx(struct demi_pktdev *d, struct demi_pkt *pkts, uint32_t max)
 {
 	struct demi_virtio_dev *vd = demi_virtio_dev(d);
-	struct member *m = &vd->share->members[d->ports_me - 1];
 	uint32_t n = 0;
 	int got;
 
-	if (__builtin_expect(vd->mail || atomic_load_explicit(&m->inbox, memory_order_relaxed), 0)) {
+	if (__builtin_expect(has_mail(vd), 0)) {
 		n = take_mail(vd, pkts, max);
 		if (max - n < DEMI_PKT_RX_SEGS_MAX)
 			return (int)n;
