@@ -81,9 +81,9 @@ check-build-kmod: lib
 	$(SUB) -C selftests/kmod
 	$(if $(filter kmod-6.1,$(SETS)),$(SUB) -C selftests)
 
-## check-debug: the module's tests on the debug kernel (KASAN, lockdep, kmemleak …)
+## check-debug: the modules' tests on the debug kernel (KASAN, lockdep, kmemleak …)
 check-debug:
-	$(SUB) check SETS=kmod-debug
+	$(SUB) check SETS="kmod-debug virtio-debug nvme-debug"
 
 ## fuzz: run the fuzz targets for TIME seconds each (600), T=target only one; BUILD/fuzz/found keeps what they find
 fuzz:

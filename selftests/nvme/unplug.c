@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../kmod/machine.h"
+
 #define OWNER 65534
 #define PATIENCE_MS 60000
 #define QUEUES 4 /* half of them write */
@@ -212,10 +214,12 @@ FIXTURE_SETUP(slot)
 {
 	if (sh("../vm/monitor info status >/dev/null") == SKIPPED)
 		SKIP(return, "no monitor");
+	kmod_prove_locking(false);
 }
 
 FIXTURE_TEARDOWN(slot)
 {
+	kmod_prove_locking(true);
 }
 
 TEST_F_TIMEOUT(slot, asked, 130)

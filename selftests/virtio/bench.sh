@@ -5,6 +5,7 @@
 # other link, the kernel's sockets and then DPDK; what it says to be done before they can run there is done.
 
 cd "$(dirname "$0")" || exit 1
+[ "${DEMI_VM_KERNEL-}" != debug ] || { echo "a kernel that checks itself: not what is to be timed" && exit 4; }
 bench=$BUILD/tools/demi-bench
 ends=("${DEMI_VIRTIO_PAIR%,*}" "${DEMI_VIRTIO_PAIR#*,}")
 dir=$(mktemp -d)

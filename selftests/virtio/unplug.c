@@ -55,10 +55,12 @@ FIXTURE_SETUP(unplug)
 	ASSERT_LE(0, self->peer);
 	self->library = to_library();
 	ASSERT_LE(0, self->library);
+	kmod_prove_locking(false);
 }
 
 FIXTURE_TEARDOWN(unplug)
 {
+	kmod_prove_locking(true);
 }
 
 /* ---- owners with the library ---- */
