@@ -54,7 +54,7 @@ static inline bool module_holds_nothing(int patience_ms)
 
 /*
  * Lockdep's proof of lock order (sysctl kernel.prove_locking), where there is one. Off while a card is unplugged: 6.1's
- * own pciehp takes its reset_lock and pci_rescan_remove_lock both ways (pciehp_unconfigure_device()), which ends lockdep.
+ * own pciehp takes its reset_lock and pci_rescan_remove_lock both ways (pciehp_unconfigure_device()): lockdep ends.
  */
 static inline void kmod_prove_locking(bool on)
 {
