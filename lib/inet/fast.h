@@ -25,8 +25,8 @@
 #endif
 
 /*
- * Assumes: UDP with a checksum and at least one byte; to a socket of AF_INET on which a pop waits that takes so many
- * bytes. RFC 768. The IPv4 header, whose @total bytes have arrived, has been checked.
+ * Assumes: UDP with a checksum; to a socket of AF_INET on which a pop waits that takes so many bytes. RFC 768. The IPv4
+ * header, whose @total bytes have arrived and are more than headers, has been checked.
  */
 static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct demi_inet *in, const struct demi_pkt *p,
 								      uint32_t total, struct demi_udp *u)
@@ -42,8 +42,7 @@ static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct dem
 		op = u->ops.head;
 		max = op ? op->priv.u64[0] : 0;
 	}
-	if (demi_unlikely(total <= DEMI_FAST_HDRS || ntohs(demi_load16(d + 24)) != len ||
-			  len - sizeof(struct demi_udp_hdr) > max))
+	if (demi_unlikely(ntohs(demi_load16(d + 24)) != len || len - sizeof(struct demi_udp_hdr) > max))
 		return false;
 	if (!(p->flags & (DEMI_PKT_F_CSUM_OK | DEMI_PKT_F_CSUM_PARTIAL))) {
 		sum = demi_cksum_wrap(addrs, (uint64_t)demi_load16(d + 24) + htons(IPPROTO_UDP));
@@ -71,9 +70,10 @@ static inline __attribute__((always_inline)) bool demi_udp_fast_input(struct dem
 bool demi_inet_fast_header(struct demi_inet_hint *h, const uint8_t *d);
 
 /*
- * Assumes: one segment, not put together from several; IPv4 without options, whole; from and to where the last one of
- * its kind came from and went to. A header that is the last one's, byte for byte, is as good as that one was: its
- * checksum, too. It is, of peers that do not count packets that must not be cut (RFC 6864 4.1) and say as much again.
+ * Assumes: one segment, not put together from several; IPv4 without options, whole, and more than UDP's headers; from
+ * and to where the last one of its kind came from and went to. A header that is the last one's, byte for byte, is as
+ * good as that one was: its checksum, too. It is, of peers that do not count packets that must not be cut (RFC 6864
+ * 4.1) and say as much again.
  */
 static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct demi_inet *in, const struct demi_pkt *p)
 {
@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct de
 	uint32_t ports, total;
 	uint64_t addrs;
 
-	if (demi_unlikely(p->len < DEMI_FAST_HDRS || p->flags & (DEMI_PKT_F_MORE | DEMI_PKT_F_GSO)))
+	if (demi_unlikely(p->len <= DEMI_FAST_HDRS || p->flags & (DEMI_PKT_F_MORE | DEMI_PKT_F_GSO)))
 		return false;
 	addrs = demi_load64(d + 12);
 	ports = demi_load32(d + 20);
@@ -95,8 +95,9 @@ static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct de
 	if (demi_unlikely(h->first != demi_load64(d) || h->second != demi_load32(d + 8)) &&
 	    !demi_inet_fast_header(h, d))
 		return false;
+	/* Neither above p->len nor of headers alone. A hint without a header has that of no bytes, and perhaps no socket. */
 	total = ntohs(demi_load16(d + 2));
-	if (demi_unlikely(total > p->len))
+	if (demi_unlikely(total - (DEMI_FAST_HDRS + 1) > p->len - (DEMI_FAST_HDRS + 1)))
 		return false;
 	if (demi_likely(d[9] == IPPROTO_TCP))
 		return demi_tcp_fast_input(in, p, total, (struct demi_tcp *)h->s);

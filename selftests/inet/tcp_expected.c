@@ -213,6 +213,27 @@ static void closed(void)
 	CHECK(!sn->in.last_hint->s);
 }
 
+/* What a hint of nothing says of a header, and one that has not seen any: zeros. */
+static void zeros(void)
+{
+	int qd = usual();
+
+	build();
+	memset(p, 0, 12);
+	receive(TOTAL); /* the addresses and ports are the connection's */
+	memset(p, 0, sizeof(p));
+	for (uint32_t len = 20; len < 60; len++)
+		receive(len);
+	pending(pop);
+	build();
+	receive(TOTAL);
+	came(qd);
+	reset_close(qd);
+	memset(p, 0, sizeof(p));
+	receive(100);
+	none();
+}
+
 int main(void)
 {
 	alarm(60);
@@ -228,5 +249,6 @@ int main(void)
 	RUN(another_hint);
 	RUN(flags);
 	RUN(closed);
+	RUN(zeros);
 	return script_done();
 }
