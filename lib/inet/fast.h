@@ -95,7 +95,7 @@ static inline __attribute__((always_inline)) bool demi_inet_fast_input(struct de
 	if (demi_unlikely(h->first != demi_load64(d) || h->second != demi_load32(d + 8)) &&
 	    !demi_inet_fast_header(h, d))
 		return false;
-	/* Neither above p->len nor of headers alone. A hint without a header has that of no bytes, and perhaps no socket. */
+	/* Neither above p->len nor of headers alone. A hint without a header has one of no bytes, perhaps no socket. */
 	total = ntohs(demi_load16(d + 2));
 	if (demi_unlikely(total - (DEMI_FAST_HDRS + 1) > p->len - (DEMI_FAST_HDRS + 1)))
 		return false;
