@@ -303,8 +303,8 @@ void demi_virtio_share_ring(struct demi_virtio_dev *vd)
 	for (struct member *m = vd->share->members; m < vd->share->members + MEMBERS; m++) {
 		if (m == member_of(vd) || !atomic_load(&m->ctx))
 			continue;
-		atomic_store_explicit(&m->ring, true,
-				      memory_order_release); /* the doorbell is after what was published */
+		/* the doorbell is after what was published */
+		atomic_store_explicit(&m->ring, true, memory_order_release);
 		wake(m);
 	}
 }
